@@ -1,0 +1,59 @@
+"""The border between the scheduler and the executor: one step's work and its result.
+
+A step runs T token rows that belong to S sequences, and reads logits at R of those rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ftllm import _core
+
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step, immutable. Rows of a sequence are consecutive, sequences in row order."""
+
+    token_ids: Int32Array  # (T,)
+    row_starts: Int32Array  # (S + 1,) sequence s owns rows row_starts[s] to row_starts[s + 1]
+    context_lens: Int32Array  # (S,) tokens whose K/V is already cached: the first row's position
+    block_tables: Int32Array  # (S, B) KV block ids in order, -1 beyond the sequence's last block
+    output_rows: Int32Array  # (R,) rows whose logits are read, ascending
+    output_targets: Int32Array  # (R,) -1: sample; else the token whose logprob is asked for
+    output_top: Int32Array  # (R,) how many most likely tokens to report, 0 to 20; -1: no logprob
+    samplers: tuple[_core.Sampler | None, ...]  # (R,) None where output_targets >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step computed for its R output rows."""
+
+    token_ids: Int32Array  # (R,) the sampled token, or the target
+    logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
+    top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
+    top_logprobs: Float32Array  # (R, max(output_top))
+
+
+class Executor(Protocol):
+    """Runs steps. `step` releases the GIL, changes no scheduler state and may raise."""
+
+    @property
+    def block_size(self) -> int: ...  # tokens in one KV block
+
+    @property
+    def num_blocks(self) -> int: ...
+
+    @property
+    def max_batched_tokens(self) -> int: ...  # upper limit of T (and of R)
+
+    @property
+    def max_batch(self) -> int: ...  # upper limit of S
+
+    def step(self, plan: StepPlan) -> StepResult: ...

@@ -1,0 +1,70 @@
+"""Requests as the engine sees them, and the events it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from ftllm.engine.params import SamplingParams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One sequence to continue. `priority`: lower runs first, then first come first served."""
+
+    request_id: str  # unique among live requests
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams
+    priority: int = 0
+    cache_salt: str = ""  # prefixes are shared only between requests of equal salt
+
+
+class FinishReason(str, Enum):
+    STOP = "stop"  # a stop token (the last id of the last TokensEvent)
+    LENGTH = "length"  # max_tokens or the context's end
+    ABORTED = "aborted"  # Engine.abort
+    ERROR = "error"  # FinishedEvent.error says what
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """One token's log-probability, and the most likely tokens at its place, likeliest first."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]  # (token id, logprob)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLogprobsEvent:
+    """Sent once, before the first token, to requests that set prompt_logprobs."""
+
+    request_id: str
+    logprobs: tuple[TokenLogprobs | None, ...]  # one per prompt token; None for the first
+
+
+@dataclass(frozen=True, slots=True)
+class TokensEvent:
+    """New tokens of a request; `logprobs` has one entry a token when they were asked for."""
+
+    request_id: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedEvent:
+    """The one terminal event of a request."""
+
+    request_id: str
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int  # prompt tokens taken from the prefix cache
+    output_tokens: int
+    error: str | None = None
+
+
+Event = PromptLogprobsEvent | TokensEvent | FinishedEvent
+Sink = Callable[[list[Event]], None]
+"""Takes a request's events of one step, on the engine's thread. Must be quick and never block."""
