@@ -35,7 +35,7 @@ class StepPlan:
 class StepResult:
     """What a step computed for its R output rows."""
 
-    token_ids: Int32Array  # (R,) the sampled token, or the target
+    token_ids: Int32Array  # (R,) the sampled token, or the target; -1: no logit was finite
     logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
     top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
     top_logprobs: Float32Array  # (R, max(output_top))

@@ -4,6 +4,7 @@ FtllmError
 ├── ModelSourceError        MODEL cannot be found, fetched or verified
 ├── CheckpointError         a model file is damaged, incomplete or not supported
 │   └── UnsupportedModelError   its architecture or number format is not one of ours
+├── GraphError              a model's graph does not fit together, or a step does not fit it
 ├── OptionError             a start-up option that cannot be honoured
 ├── RequestError            one request that cannot be served; carries `param` and `code`
 │   └── ContextLengthError      prompt and output do not fit the context
@@ -28,6 +29,10 @@ class CheckpointError(FtllmError):
 
 class UnsupportedModelError(CheckpointError):
     """The file is sound, but its architecture or number format is not one of ours."""
+
+
+class GraphError(FtllmError):
+    """A model's graph does not fit together, or a step does not fit it."""
 
 
 class OptionError(FtllmError):

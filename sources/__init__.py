@@ -1,0 +1,1 @@
+"""Where models come from: local files, Hugging Face repositories, package indexes, short names."""

@@ -1,2 +1,13 @@
-#include <pybind11/pybind11.h>
-PYBIND11_MODULE(_core, m) { m.attr("isa") = "none"; }
+#include "bindings/bindings.h"
+#include "kernels/table.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The C++ engine: kernels, graph executor, KV cache and sampler.";
+  ftllm::bind_errors(module);
+  ftllm::bind_weights(module);
+  ftllm::bind_graph(module);
+  ftllm::bind_sampling(module);
+  ftllm::bind_executor(module);
+  module.def("isa", [] { return ftllm::kernel_table().isa; });
+  module.attr("KV_BLOCK_SIZE") = ftllm::kKvBlock;
+}

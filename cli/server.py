@@ -1,0 +1,90 @@
+"""`ftllm server`: the OpenAI-compatible HTTP server."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ftllm.cli.api_keys import collect_api_keys
+from ftllm.cli.load_options import load_options
+from ftllm.cli.verb import option_group, reports_errors
+
+if TYPE_CHECKING:
+    from ftllm.loading import LoadOptions
+
+SERVER_PANEL = "Server"
+
+
+@reports_errors
+@option_group("load", load_options)
+def server(
+    load: "LoadOptions",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            help="Address to listen on. Default: 127.0.0.1, or 0.0.0.0 with an API key.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, help="0 = any.", rich_help_panel=SERVER_PANEL),
+    ] = 8080,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--api_key",
+            metavar="KEY|@FILE",
+            help="A key that clients must send; repeatable. FTLLM_API_KEYS (comma separated) and"
+            " files keep it out of the process list.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--api_key_file",
+            metavar="FILE",
+            help="A file with one key a line.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
+    hide_input: Annotated[
+        bool,
+        typer.Option(
+            "--hide_input",
+            help="Never write prompts to the log.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = False,
+    lenient: Annotated[
+        bool,
+        typer.Option(
+            "--lenient",
+            help="Ignore unknown request fields instead of refusing them.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = False,
+) -> None:
+    """Serve MODEL over HTTP with an OpenAI-compatible API."""
+    from ftllm.loading import load_model  # here, so that --help loads no engine
+    from ftllm.progress import RichProgress
+    from ftllm.server.run import serve
+    from ftllm.server.settings import ServerSettings
+
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        api_keys=collect_api_keys(api_key or (), api_key_file, os.environ),
+        hide_input=hide_input,
+        lenient=lenient,
+    )
+    model = load_model(load, progress=RichProgress())
+    for line in model.summary:
+        typer.echo(line, err=True)
+    serve(model, settings)

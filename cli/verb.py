@@ -1,0 +1,80 @@
+"""What every verb of the command line shares: groups of options, and errors told in one line."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import typer
+
+from ftllm.errors import FtllmError, ModelSourceError, OptionError, RequestError
+
+USER_ERRORS = (OptionError, ModelSourceError, RequestError)  # exit code 2; all others 1
+INTERRUPTED = 130  # what shells report for SIGINT
+
+Command = Callable[..., None]
+
+DebugOption = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)
+]
+
+
+def option_group(name: str, build: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Declares the parameters of `build` as options of a command, which gets what `build` makes
+    of them as its parameter `name`. So a group of options is declared once for several verbs.
+    """
+    group = inspect.signature(build).parameters
+
+    def decorate(command: Command) -> Command:
+        own = [
+            parameter
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.name != name
+        ]
+
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:  # called by typer with the parameters set below
+            built = build(**{key: values.pop(key) for key in group})
+            command(**values, **{name: built})
+
+        return _with_parameters(wrapper, [*group.values(), *own])
+
+    return decorate
+
+
+def reports_errors(command: Command) -> Command:
+    """Adds `--debug`; without it an error is one line on stderr and an exit code."""
+    debug = inspect.Parameter(
+        "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=DebugOption
+    )
+
+    @functools.wraps(command)
+    def wrapper(*, debug: bool, **values: Any) -> None:
+        try:
+            command(**values)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer's own business
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if debug:
+                raise
+            typer.secho(f"Error: {_describe(error)}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(2 if isinstance(error, USER_ERRORS) else 1) from None
+
+    return _with_parameters(wrapper, [*inspect.signature(command).parameters.values(), debug])
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, FtllmError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; run again with --debug for the traceback)"
+
+
+def _with_parameters(wrapper: Command, parameters: Iterable[inspect.Parameter]) -> Command:
+    keyword_only = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters
+    ]
+    setattr(wrapper, "__signature__", inspect.Signature(keyword_only))  # noqa: B010
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword_only}
+    return wrapper

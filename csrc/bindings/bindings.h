@@ -1,0 +1,15 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+// One function per file of bindings; module.cc calls them all.
+namespace ftllm {
+
+void bind_errors(pybind11::module_& module);
+void bind_weights(pybind11::module_& module);
+void bind_graph(pybind11::module_& module);
+void bind_executor(pybind11::module_& module);
+// Sampler, and the functions sample_row, score_row and sampler_uniform that the tests use.
+void bind_sampling(pybind11::module_& module);
+
+}  // namespace ftllm

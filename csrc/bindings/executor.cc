@@ -1,0 +1,139 @@
+#include "graph/executor.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "bindings/bindings.h"
+
+namespace py = pybind11;
+
+namespace ftllm {
+namespace {
+
+using Ints = py::array_t<int32_t, py::array::c_style>;
+
+KvType parse_kv_type(const std::string& name) {
+  if (name == "float32") return KvType::kF32;
+  if (name == "float16") return KvType::kF16;
+  if (name == "bfloat16") return KvType::kBF16;
+  if (name == "int8") return KvType::kInt8;
+  throw Error(Error::Kind::kOption,
+              "kv_cache_dtype is '" + name +
+                  "'; it must be float32, float16, bfloat16 or int8");
+}
+
+std::span<const int32_t> view(const Ints& array) {
+  return {array.data(), static_cast<size_t>(array.size())};
+}
+
+// Collects every value of a step as numpy arrays, by name.
+py::dict run_trace(Executor& executor, const Graph& graph, const StepInput& input,
+                   const StepOutput& output) {
+  std::vector<std::pair<ValueId, std::vector<float>>> values;
+  const Executor::Trace trace = [&](ValueId id, const float* data, int64_t rows) {
+    values.emplace_back(id, std::vector<float>(data, data + rows * graph.width(id)));
+  };
+  executor.step(input, output, &trace);
+  py::dict named;
+  for (const auto& [id, data] : values) {
+    const int64_t width = graph.width(id);
+    py::array_t<float> array({static_cast<int64_t>(data.size()) / width, width});
+    std::copy(data.begin(), data.end(), array.mutable_data());
+    named[py::str(graph.value(id).name)] = array;
+  }
+  return named;
+}
+
+class PyExecutor {
+ public:
+  PyExecutor(std::shared_ptr<Graph> graph, std::shared_ptr<ThreadPool> pool,
+             const std::string& kv_type, int64_t kv_blocks, int64_t max_tokens,
+             int64_t max_sequences)
+      : graph_(graph),
+        executor_(graph, std::move(pool), parse_kv_type(kv_type), kv_blocks, max_tokens,
+                  max_sequences) {}
+
+  // Returns (token_ids, logprobs, top_ids, top_logprobs[, values by name]).
+  py::tuple step(const Ints& token_ids, const Ints& row_starts, const Ints& context_lens,
+                 const Ints& block_tables, const Ints& output_rows, const Ints& output_targets,
+                 const Ints& output_top, const py::sequence& samplers, bool trace) {
+    const auto outputs = static_cast<int64_t>(output_rows.size());
+    int64_t width = 0;
+    for (const int32_t top : view(output_top)) width = std::max<int64_t>(width, top);
+    py::array_t<int32_t> tokens(outputs);
+    py::array_t<float> logprobs(outputs);
+    py::array_t<int32_t> top_ids({outputs, width});
+    py::array_t<float> top_logprobs({outputs, width});
+    std::vector<const Sampler*> sampler_views;
+    sampler_views.reserve(static_cast<size_t>(outputs));
+    for (const py::handle sampler : samplers) {
+      sampler_views.push_back(sampler.is_none() ? nullptr : sampler.cast<const Sampler*>());
+    }
+    const StepInput input{view(token_ids),
+                          view(row_starts),
+                          view(context_lens),
+                          view(block_tables),
+                          block_tables.ndim() == 2 ? block_tables.shape(1) : 0,
+                          view(output_rows),
+                          view(output_targets),
+                          view(output_top),
+                          sampler_views};
+    const StepOutput output{tokens.mutable_data(), logprobs.mutable_data(), top_ids.mutable_data(),
+                            top_logprobs.mutable_data(), width};
+    if (trace) {
+      const py::dict values = run_trace(executor_, *graph_, input, output);
+      return py::make_tuple(tokens, logprobs, top_ids, top_logprobs, values);
+    }
+    {
+      const py::gil_scoped_release release;
+      executor_.step(input, output);
+    }
+    return py::make_tuple(tokens, logprobs, top_ids, top_logprobs);
+  }
+
+  const Executor& executor() const { return executor_; }
+
+ private:
+  std::shared_ptr<Graph> graph_;
+  Executor executor_;
+};
+
+}  // namespace
+
+void bind_executor(py::module_& module) {
+  module.def(
+      "kv_bytes_per_block",
+      [](const std::string& kv_type, const std::vector<std::pair<int, int>>& layers) {
+        std::vector<KvLayer> shapes;
+        for (const auto& [kv_heads, head_dim] : layers) shapes.push_back({kv_heads, head_dim});
+        return KvCache::bytes_per_block(parse_kv_type(kv_type), shapes);
+      },
+      py::arg("kv_type"), py::arg("layers"));
+  py::class_<PyExecutor>(module, "Executor")
+      .def(py::init<std::shared_ptr<Graph>, std::shared_ptr<ThreadPool>, const std::string&, int64_t,
+                    int64_t, int64_t>(),
+           py::kw_only(), py::arg("graph"), py::arg("pool"), py::arg("kv_type"),
+           py::arg("kv_blocks"), py::arg("max_tokens"), py::arg("max_sequences"))
+      .def("step", &PyExecutor::step, py::kw_only(), py::arg("token_ids"), py::arg("row_starts"),
+           py::arg("context_lens"), py::arg("block_tables"), py::arg("output_rows"),
+           py::arg("output_targets"), py::arg("output_top"), py::arg("samplers"),
+           py::arg("trace") = false)
+      .def_property_readonly("isa", [](const PyExecutor& e) { return e.executor().kernels().isa; })
+      .def_property_readonly("threads", [](const PyExecutor& e) { return e.executor().threads(); })
+      .def_property_readonly("kv_blocks",
+                             [](const PyExecutor& e) { return e.executor().kv_blocks(); })
+      .def_property_readonly("max_tokens",
+                             [](const PyExecutor& e) { return e.executor().max_tokens(); })
+      .def_property_readonly("max_sequences",
+                             [](const PyExecutor& e) { return e.executor().max_sequences(); })
+      .def_property_readonly("workspace_bytes",
+                             [](const PyExecutor& e) { return e.executor().workspace_bytes(); });
+}
+
+}  // namespace ftllm

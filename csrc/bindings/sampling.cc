@@ -1,0 +1,115 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "sampling/logprobs.h"
+#include "sampling/philox.h"
+#include "sampling/sampler.h"
+
+namespace py = pybind11;
+
+namespace ftllm {
+namespace {
+
+using Row = py::array_t<float, py::array::c_style>;
+
+std::span<const float> view(const Row& row) {
+  if (row.ndim() != 1 || row.size() == 0) {
+    throw std::invalid_argument("logits have shape (" + std::to_string(row.ndim()) +
+                                " dimensions, " + std::to_string(row.size()) +
+                                " values); one row (V,) is needed.");
+  }
+  return {row.data(), static_cast<size_t>(row.size())};
+}
+
+// Both spellings of 64 bits, -2^63 to 2^64 - 1, name a stream.
+uint64_t seed_bits(const py::int_& seed) {
+  const bool negative = seed.attr("__lt__")(0).cast<bool>();
+  try {
+    return negative ? static_cast<uint64_t>(seed.cast<int64_t>()) : seed.cast<uint64_t>();
+  } catch (const py::cast_error&) {
+    throw std::invalid_argument("seed is " + py::str(seed).cast<std::string>() +
+                                "; it must be from -2^63 to 2^64 - 1.");
+  }
+}
+
+int32_t sample_row(const Sampler& sampler, const Row& logits) {
+  const std::span<const float> row = view(logits);
+  std::vector<float> scratch(Sampler::scratch_size(row.size()));
+  const SampleResult result = sampler.sample(row, scratch);
+  if (!result.ok) throw std::invalid_argument("No logit of the row is above -inf.");
+  return result.token_id;
+}
+
+py::tuple score_row(const Row& logits, int32_t target, int32_t top_n) {
+  const std::span<const float> row = view(logits);
+  if (target < 0 || static_cast<size_t>(target) >= row.size()) {
+    throw std::invalid_argument("target is " + std::to_string(target) + "; it must be from 0 to " +
+                                std::to_string(row.size() - 1) + ".");
+  }
+  if (top_n < 0 || top_n > kMaxTopLogprobs) {
+    throw std::invalid_argument("top_n is " + std::to_string(top_n) + "; it must be from 0 to " +
+                                std::to_string(kMaxTopLogprobs) + ".");
+  }
+  py::array_t<int32_t> ids(top_n);
+  py::array_t<float> logprobs(top_n);
+  const auto count = static_cast<size_t>(top_n);
+  float logprob = 0;
+  if (!score(row, target, logprob, {ids.mutable_data(), count}, {logprobs.mutable_data(), count})) {
+    throw std::invalid_argument("No logit of the row is above -inf.");
+  }
+  return py::make_tuple(logprob, ids, logprobs);
+}
+
+}  // namespace
+
+void bind_sampling(py::module_& m) {
+  py::class_<Sampler>(m, "Sampler",
+                      "Sampling state of one request: its parameters, token counts and random "
+                      "stream.")
+      .def(py::init([](float temperature, int32_t top_k, double top_p, float min_p,
+                       float repetition_penalty, float presence_penalty, float frequency_penalty,
+                       const std::map<int32_t, float>& logit_bias, const py::int_& seed,
+                       int32_t min_tokens, std::vector<int32_t> stop_token_ids,
+                       std::vector<int32_t> prompt_ids) {
+             SamplingOptions options;
+             options.temperature = temperature;
+             options.top_k = top_k;
+             options.top_p = top_p;
+             options.min_p = min_p;
+             options.repetition_penalty = repetition_penalty;
+             options.presence_penalty = presence_penalty;
+             options.frequency_penalty = frequency_penalty;
+             options.logit_bias.assign(logit_bias.begin(), logit_bias.end());
+             options.seed = seed_bits(seed);
+             options.min_tokens = min_tokens;
+             options.stop_token_ids = std::move(stop_token_ids);
+             options.prompt_ids = std::move(prompt_ids);
+             return std::make_unique<Sampler>(std::move(options));
+           }),
+           py::kw_only(), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"),
+           py::arg("min_p"), py::arg("repetition_penalty"), py::arg("presence_penalty"),
+           py::arg("frequency_penalty"), py::arg("logit_bias"), py::arg("seed"),
+           py::arg("min_tokens"), py::arg("stop_token_ids"), py::arg("prompt_ids"))
+      .def("accept", &Sampler::accept, py::arg("token_id"), "Counts a token as generated.")
+      .def_property_readonly("num_accepted", &Sampler::num_accepted);
+  m.def("sample_row", &sample_row, py::arg("sampler"), py::arg("logits").noconvert(),
+        "The sampler's next token for one row of float32 logits (V,); ValueError if none is above "
+        "-inf.");
+  m.def("score_row", &score_row, py::arg("logits").noconvert(), py::arg("target"), py::arg("top_n"),
+        "Log-probability of `target`, ids (top_n,) and log-probabilities (top_n,) of the most "
+        "likely tokens of one row of float32 logits (V,).");
+  m.def("sampler_uniform", &uniform, py::arg("seed"), py::arg("n"),
+        "The n-th number in [0, 1) of the random stream of a seed.");
+}
+
+}  // namespace ftllm

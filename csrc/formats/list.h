@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "formats/int4g.h"
+#include "formats/int8.h"
+#include "formats/q4_0.h"
+#include "formats/q4_1.h"
+#include "formats/q4_k.h"
+#include "formats/q5_0.h"
+#include "formats/q5_1.h"
+#include "formats/q5_k.h"
+#include "formats/q6_k.h"
+#include "formats/q8_0.h"
+
+// Every block format, as X(enumerator, struct). The one line that a new format adds.
+#define FTLLM_BLOCK_FORMATS(X) \
+  X(kQ8_0, Q8_0)               \
+  X(kQ4_0, Q4_0)               \
+  X(kQ4_1, Q4_1)               \
+  X(kQ5_0, Q5_0)               \
+  X(kQ5_1, Q5_1)               \
+  X(kQ4_K, Q4_K)               \
+  X(kQ5_K, Q5_K)               \
+  X(kQ6_K, Q6_K)               \
+  X(kInt8, Int8)               \
+  X(kInt4g32, Int4g<32>)       \
+  X(kInt4g64, Int4g<64>)       \
+  X(kInt4g128, Int4g<128>)     \
+  X(kInt4g256, Int4g<256>)
+
+namespace ftllm {
+
+enum class FormatId : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+#define FTLLM_ENUMERATOR(id, Format) id,
+  FTLLM_BLOCK_FORMATS(FTLLM_ENUMERATOR)
+#undef FTLLM_ENUMERATOR
+      kCount,
+};
+
+constexpr int kFormatCount = static_cast<int>(FormatId::kCount);
+
+// Bytes of one packed record (kBlock columns of NR rows) of a block format.
+template <class Format>
+constexpr size_t record_bytes(int nr) {
+  return Format::kBlock / 32 * CodePlanes<Format::kBits>::bytes(nr) + Format::Scales::bytes(nr);
+}
+
+}  // namespace ftllm

@@ -1,0 +1,205 @@
+#include "formats/packing.h"
+
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include "base/error.h"
+#include "base/half.h"
+
+namespace ftllm {
+namespace {
+
+struct F32 {
+  using Element = float;
+  static float load(float x) { return x; }
+  static float store(float x) { return x; }
+};
+struct F16 {
+  using Element = uint16_t;
+  static float load(uint16_t x) { return half_to_float(x); }
+  static uint16_t store(float x) { return float_to_half(x); }
+};
+struct BF16 {
+  using Element = uint16_t;
+  static float load(uint16_t x) { return bfloat_to_float(x); }
+  static uint16_t store(float x) { return float_to_bfloat(x); }
+};
+
+// Calls visit(Format{}) or visit(Int4g<…>{}) with the struct that `format` stands for.
+template <class Visit>
+decltype(auto) visit_format(FormatId format, const Visit& visit) {
+  switch (format) {
+    case FormatId::kF16:
+      return visit(F16{});
+    case FormatId::kBF16:
+      return visit(BF16{});
+#define FTLLM_CASE(id, Format) \
+  case FormatId::id:           \
+    return visit(Format{});
+      FTLLM_BLOCK_FORMATS(FTLLM_CASE)
+#undef FTLLM_CASE
+    default:
+      return visit(F32{});
+  }
+}
+
+template <class Format>
+constexpr bool is_float_v = requires { typename Format::Element; };
+
+template <class Format>
+void read_row(const uint8_t* row, int64_t columns, float* out) {
+  if constexpr (is_float_v<Format>) {
+    for (int64_t k = 0; k < columns; ++k) {
+      typename Format::Element element;
+      std::memcpy(&element, row + k * sizeof element, sizeof element);
+      out[k] = Format::load(element);
+    }
+  } else if constexpr (!std::is_void_v<typename Format::Source>) {
+    uint8_t scales[Format::Scales::bytes(1)];
+    for (int64_t b = 0; b < columns / Format::kBlock; ++b) {
+      typename Format::Source source;
+      std::memcpy(&source, row + b * sizeof source, sizeof source);
+      DecodedBlock block;
+      Format::decode(source, block);
+      Format::Scales::put(scales, 1, 0, block);
+      for (int k = 0; k < Format::kBlock; ++k) {
+        const GroupScale group = Format::Scales::get(scales, 1, 0, k / Format::kGroup);
+        const auto code = static_cast<float>(block.codes[k] - Format::kOffset);
+        out[b * Format::kBlock + k] = group.scale * code + group.min;
+      }
+    }
+  }
+}
+
+template <class Format>
+void put_record(const DecodedBlock& block, int nr, int row, uint8_t* record) {
+  using Planes = CodePlanes<Format::kBits>;
+  for (int k = 0; k < Format::kBlock; ++k) {
+    Planes::put(record + k / 32 * Planes::bytes(nr), nr, row, k % 32, block.codes[k]);
+  }
+  Format::Scales::put(record + Format::kBlock / 32 * Planes::bytes(nr), nr, row, block);
+}
+
+template <class Format>
+void pack_floats(const float* x, int64_t columns, int nr, int row, uint8_t* panel) {
+  if constexpr (is_float_v<Format>) {
+    for (int64_t k = 0; k < columns; ++k) {
+      const typename Format::Element element = Format::store(x[k]);
+      std::memcpy(panel + (k * nr + row) * sizeof element, &element, sizeof element);
+    }
+  } else {
+    for (int64_t b = 0; b * Format::kBlock < columns; ++b) {
+      DecodedBlock block;
+      Format::quantize(x + b * Format::kBlock, block);
+      put_record<Format>(block, nr, row, panel + b * record_bytes<Format>(nr));
+    }
+  }
+}
+
+// Moves source blocks of a format into its own packed layout, without loss.
+template <class Format>
+void pack_blocks(const uint8_t* row_data, int64_t columns, int nr, int row, uint8_t* panel) {
+  for (int64_t b = 0; b < columns / Format::kBlock; ++b) {
+    typename Format::Source source;
+    std::memcpy(&source, row_data + b * sizeof source, sizeof source);
+    DecodedBlock block;
+    Format::decode(source, block);
+    put_record<Format>(block, nr, row, panel + b * record_bytes<Format>(nr));
+  }
+}
+
+template <class Format>
+constexpr FormatInfo describe(const char* name) {
+  if constexpr (is_float_v<Format>) {
+    return {name, 1, sizeof(typename Format::Element), false};
+  } else if constexpr (std::is_void_v<typename Format::Source>) {
+    return {name, Format::kBlock, 0, true};
+  } else {
+    return {name, Format::kBlock, sizeof(typename Format::Source), true};
+  }
+}
+
+constexpr FormatInfo kInfos[kFormatCount] = {
+    describe<F32>("f32"),
+    describe<F16>("f16"),
+    describe<BF16>("bf16"),
+#define FTLLM_INFO(id, Format) describe<Format>(Format::kName),
+    FTLLM_BLOCK_FORMATS(FTLLM_INFO)
+#undef FTLLM_INFO
+};
+
+int64_t padded(int64_t columns, int block) { return (columns + block - 1) / block * block; }
+
+}  // namespace
+
+const FormatInfo& format_info(FormatId format) { return kInfos[static_cast<int>(format)]; }
+
+FormatId parse_format(std::string_view name) {
+  std::string known;
+  for (int i = 0; i < kFormatCount; ++i) {
+    if (name == kInfos[i].name) return static_cast<FormatId>(i);
+    known += (i == 0 ? "" : ", ") + std::string(kInfos[i].name);
+  }
+  throw Error(Error::Kind::kUnsupportedModel,
+              "weight format '" + std::string(name) + "' is not supported; supported are " + known);
+}
+
+size_t panel_bytes(FormatId format, int nr, int64_t columns) {
+  return visit_format(format, [&]<class Format>(Format) -> size_t {
+    if constexpr (is_float_v<Format>) {
+      return static_cast<size_t>(columns) * nr * sizeof(typename Format::Element);
+    } else {
+      return padded(columns, Format::kBlock) / Format::kBlock * record_bytes<Format>(nr);
+    }
+  });
+}
+
+void pack_panel(FormatId target, FormatId source, const uint8_t* const* rows, int nr,
+                int64_t columns, uint8_t* panel) {
+  visit_format(target, [&]<class Target>(Target) {
+    if constexpr (!is_float_v<Target>) {
+      if constexpr (!std::is_void_v<typename Target::Source>) {
+        if (target == source) {
+          for (int r = 0; r < nr; ++r) {
+            if (rows[r] != nullptr) pack_blocks<Target>(rows[r], columns, nr, r, panel);
+          }
+          return;
+        }
+      }
+    }
+    std::vector<float> values(static_cast<size_t>(padded(columns, 256)));
+    for (int r = 0; r < nr; ++r) {
+      if (rows[r] == nullptr) continue;
+      visit_format(source, [&]<class Source>(Source) {
+        read_row<Source>(rows[r], columns, values.data());
+      });
+      pack_floats<Target>(values.data(), columns, nr, r, panel);
+    }
+  });
+}
+
+void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t columns,
+                float* out) {
+  visit_format(format, [&]<class Format>(Format) {
+    if constexpr (is_float_v<Format>) {
+      for (int64_t k = 0; k < columns; ++k) {
+        typename Format::Element element;
+        std::memcpy(&element, panel + (k * nr + row) * sizeof element, sizeof element);
+        out[k] = Format::load(element);
+      }
+    } else {
+      using Planes = CodePlanes<Format::kBits>;
+      for (int64_t k = 0; k < columns; ++k) {
+        const uint8_t* record = panel + k / Format::kBlock * record_bytes<Format>(nr);
+        const int column = static_cast<int>(k % Format::kBlock);
+        const uint8_t* scales = record + Format::kBlock / 32 * Planes::bytes(nr);
+        const GroupScale group = Format::Scales::get(scales, nr, row, column / Format::kGroup);
+        const int code = Planes::get(record + column / 32 * Planes::bytes(nr), nr, row, column % 32);
+        out[k] = group.scale * static_cast<float>(code - Format::kOffset) + group.min;
+      }
+    }
+  });
+}
+
+}  // namespace ftllm

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/thread_pool.h"
+#include "formats/packing.h"
+#include "kernels/table.h"
+
+namespace ftllm {
+
+// A weight matrix of `rows` × `columns` (times `experts`), packed for the kernels of this process.
+class Weight {
+ public:
+  Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns);
+
+  FormatId format() const { return format_; }
+  int64_t experts() const { return experts_; }
+  int64_t rows() const { return rows_; }
+  int64_t columns() const { return columns_; }
+  int64_t panels() const { return panels_; }  // of one expert
+  int64_t panel_bytes() const { return panel_bytes_; }
+  size_t bytes() const { return buffer_.bytes(); }
+  bool is_block() const { return format_info(format_).is_block; }
+  const uint8_t* panel(int64_t expert, int64_t panel) const {
+    return buffer_.data() + (expert * panels_ + panel) * panel_bytes_;
+  }
+
+  // Packs rows [first_row, first_row + count) of an expert from `data`, stored in `source` row after
+  // row. first_row must begin a panel; count must end one, or end the expert. `order`, when given,
+  // says which row of `data` (count entries) each packed row comes from.
+  void fill(int64_t expert, int64_t first_row, int64_t count, FormatId source, const uint8_t* data,
+            const int64_t* order, ThreadPool& pool);
+
+  // Row as float32, the scalar truth.
+  void unpack(int64_t expert, int64_t row, float* out) const;
+
+ private:
+  FormatId format_;
+  int64_t experts_;
+  int64_t rows_;
+  int64_t columns_;
+  int64_t panels_;
+  int64_t panel_bytes_;
+  Buffer buffer_;
+};
+
+// Bytes of one row as a file stores it in `format`. Throws Error when `columns` is not a whole
+// number of blocks, or when no file stores this format.
+int64_t source_row_bytes(FormatId format, int64_t columns);
+
+}  // namespace ftllm

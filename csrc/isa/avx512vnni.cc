@@ -1,0 +1,108 @@
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "isa/instantiate.h"
+#include "isa/tables.h"
+
+// AVX-512 F, BW, DQ and VL with VNNI.
+namespace ftllm {
+namespace {
+
+struct Avx512Vnni {
+  static constexpr int kLanes = 16;
+  static constexpr int kTileRows = 8;
+  static constexpr int kFloatRows = 8;
+  static constexpr int kFloatPanels = 2;
+  static constexpr int kScoreRows = 6;
+  static constexpr bool kSignedBytes = false;
+
+  using F = __m512;
+  using I = __m512i;
+
+  static F set1(float x) { return _mm512_set1_ps(x); }
+  static F zero() { return _mm512_setzero_ps(); }
+  static F load(const float* x) { return _mm512_loadu_ps(x); }
+  static void store(float* y, F x) { _mm512_storeu_ps(y, x); }
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F round(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F pow2(F n) {
+    const I exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+  }
+  static F zero_where_less(F a, F b, F value) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), value);
+  }
+  static F copy_sign(F magnitude, F sign) {
+    return _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
+  }
+  static F load_f16(const uint8_t* x) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  }
+  static F load_bf16(const uint8_t* x) {
+    const I wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
+  static F load_i8(const uint8_t* x) {
+    return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+  }
+  static F load_u8(const uint8_t* x) {
+    return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+  }
+  static F to_float(I x) { return _mm512_cvtepi32_ps(x); }
+
+  static I izero() { return _mm512_setzero_si512(); }
+  static I set1_int(int32_t x) { return _mm512_set1_epi32(x); }
+  static I set1_byte(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+  static I load_bytes(const uint8_t* x) {
+    return _mm512_loadu_si512(reinterpret_cast<const __m512i*>(x));
+  }
+  static I bit_and(I a, I b) { return _mm512_and_si512(a, b); }
+  static I bit_or(I a, I b) { return _mm512_or_si512(a, b); }
+  static I shift_right(I a, int n) { return _mm512_srli_epi32(a, n); }
+  static I shift_left(I a, int n) { return _mm512_slli_epi32(a, n); }
+
+  // Bytes become unsigned: their kOffset of 128 is taken off through the sums of the activations.
+  template <int kBits, int kVectors, int kRows, class Weights>
+  [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows]) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) {
+      I w = weights(j);
+      if constexpr (kBits == 8) w = _mm512_xor_si512(w, set1_byte(0x80));
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; ++m) {
+        acc[m] = _mm512_dpbusd_epi32(acc[m], w, set1_int(static_cast<int>(x[j * kRows + m])));
+      }
+    }
+  }
+
+  static float quantize_block(const float* x, int8_t* codes, int32_t& low, int32_t& high) {
+    const F first = load(x);
+    const F second = load(x + 16);
+    const float peak = _mm512_reduce_max_ps(max(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+    const F to_code = set1(peak == 0.0f ? 0.0f : 127.0f / peak);
+    const I low_codes = _mm512_cvtps_epi32(mul(first, to_code));
+    const I high_codes = _mm512_cvtps_epi32(mul(second, to_code));
+    low = _mm512_reduce_add_epi32(low_codes);
+    high = _mm512_reduce_add_epi32(high_codes);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(low_codes));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(high_codes));
+    return peak / 127.0f;
+  }
+
+  static void prefetch(const uint8_t* x) {
+    _mm_prefetch(reinterpret_cast<const char*>(x), _MM_HINT_T0);
+  }
+};
+
+}  // namespace
+
+constexpr KernelTable kAvx512VnniTable = make_kernel_table<Avx512Vnni>("avx512vnni");
+
+}  // namespace ftllm

@@ -1,0 +1,169 @@
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "base/half.h"
+#include "isa/instantiate.h"
+#include "isa/tables.h"
+
+// Portable C++: eight lanes in plain loops, products and sums rounded separately.
+namespace ftllm {
+namespace {
+
+struct Scalar {
+  static constexpr int kLanes = 8;
+  static constexpr int kTileRows = 4;
+  static constexpr int kFloatRows = 4;
+  static constexpr int kFloatPanels = 1;
+  static constexpr int kScoreRows = 2;
+  static constexpr bool kSignedBytes = true;
+
+  struct F {
+    float v[kLanes];
+  };
+  struct I {
+    int32_t v[kLanes];
+  };
+
+  template <class Op>
+  static F each(const Op& op) {
+    F y;
+    for (int i = 0; i < kLanes; ++i) y.v[i] = op(i);
+    return y;
+  }
+  template <class Op>
+  static I each_int(const Op& op) {
+    I y;
+    for (int i = 0; i < kLanes; ++i) y.v[i] = op(i);
+    return y;
+  }
+
+  static F set1(float x) {
+    return each([x](int) { return x; });
+  }
+  static F zero() { return set1(0.0f); }
+  static F load(const float* x) {
+    return each([x](int i) { return x[i]; });
+  }
+  static void store(float* y, F x) { std::memcpy(y, x.v, sizeof x.v); }
+  static F add(F a, F b) {
+    return each([&](int i) { return a.v[i] + b.v[i]; });
+  }
+  static F sub(F a, F b) {
+    return each([&](int i) { return a.v[i] - b.v[i]; });
+  }
+  static F mul(F a, F b) {
+    return each([&](int i) { return a.v[i] * b.v[i]; });
+  }
+  static F div(F a, F b) {
+    return each([&](int i) { return a.v[i] / b.v[i]; });
+  }
+  static F fma(F a, F b, F c) {
+    return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+  }
+  static F min(F a, F b) {
+    return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  static F max(F a, F b) {
+    return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  static F round(F x) {
+    return each([&](int i) { return std::nearbyintf(x.v[i]); });
+  }
+  static F pow2(F n) {
+    return each([&](int i) {
+      return bits_float(static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23);
+    });
+  }
+  static F zero_where_less(F a, F b, F value) {
+    return each([&](int i) { return a.v[i] < b.v[i] ? 0.0f : value.v[i]; });
+  }
+  static F copy_sign(F magnitude, F sign) {
+    return each([&](int i) { return std::copysign(magnitude.v[i], sign.v[i]); });
+  }
+  static F load_f16(const uint8_t* x) {
+    return each([x](int i) { return half_to_float(load_u16(x, i)); });
+  }
+  static F load_bf16(const uint8_t* x) {
+    return each([x](int i) { return bfloat_to_float(load_u16(x, i)); });
+  }
+  static F load_i8(const uint8_t* x) {
+    return each([x](int i) { return static_cast<float>(static_cast<int8_t>(x[i])); });
+  }
+  static F load_u8(const uint8_t* x) {
+    return each([x](int i) { return static_cast<float>(x[i]); });
+  }
+  static F to_float(I x) {
+    return each([&](int i) { return static_cast<float>(x.v[i]); });
+  }
+
+  static I set1_int(int32_t x) {
+    return each_int([x](int) { return x; });
+  }
+  static I izero() { return set1_int(0); }
+  static I set1_byte(int x) { return set1_int(x * 0x01010101); }
+  static I load_bytes(const uint8_t* x) {
+    I y;
+    std::memcpy(y.v, x, sizeof y.v);
+    return y;
+  }
+  static I bit_and(I a, I b) {
+    return each_int([&](int i) { return a.v[i] & b.v[i]; });
+  }
+  static I bit_or(I a, I b) {
+    return each_int([&](int i) { return a.v[i] | b.v[i]; });
+  }
+  static I shift_right(I a, int n) {
+    return each_int([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) >> n); });
+  }
+  static I shift_left(I a, int n) {
+    return each_int([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << n); });
+  }
+
+  template <int kBits, int kVectors, int kRows, class Weights>
+  static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows]) {
+    for (int j = 0; j < kVectors; ++j) {
+      const I w = weights(j);
+      for (int m = 0; m < kRows; ++m) {
+        int8_t quad[4];
+        std::memcpy(quad, x + j * kRows + m, 4);
+        for (int i = 0; i < kLanes; ++i) {
+          for (int byte = 0; byte < 4; ++byte) {
+            // Codes of fewer than 8 bits are not negative either way.
+            const auto code = static_cast<int8_t>(static_cast<uint32_t>(w.v[i]) >> (8 * byte));
+            acc[m].v[i] += code * quad[byte];
+          }
+        }
+      }
+    }
+  }
+
+  static float quantize_block(const float* x, int8_t* codes, int32_t& low, int32_t& high) {
+    float peak = 0.0f;
+    for (int k = 0; k < 32; ++k) peak = std::fabs(x[k]) > peak ? std::fabs(x[k]) : peak;
+    const float to_code = peak == 0.0f ? 0.0f : 127.0f / peak;
+    int32_t sums[2] = {0, 0};
+    for (int k = 0; k < 32; ++k) {
+      codes[k] = static_cast<int8_t>(std::lrintf(x[k] * to_code));
+      sums[k / 16] += codes[k];
+    }
+    low = sums[0];
+    high = sums[1];
+    return peak / 127.0f;
+  }
+
+  static void prefetch(const uint8_t*) {}
+
+ private:
+  static uint16_t load_u16(const uint8_t* x, int i) {
+    uint16_t y;
+    std::memcpy(&y, x + 2 * i, 2);
+    return y;
+  }
+};
+
+}  // namespace
+
+constexpr KernelTable kScalarTable = make_kernel_table<Scalar>("scalar");
+
+}  // namespace ftllm

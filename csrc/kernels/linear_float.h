@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "kernels/store.h"
+
+// Linear layers over float formats: float32 activations, one fused multiply-add per element, k after
+// k, in float32.
+namespace ftllm {
+
+struct ElementF32 {
+  static constexpr int kBytes = 4;
+  template <class Isa>
+  [[gnu::always_inline]] static typename Isa::F load(const uint8_t* at) {
+    return Isa::load(reinterpret_cast<const float*>(at));
+  }
+  [[gnu::always_inline]] static void store(float x, uint8_t* at) { std::memcpy(at, &x, 4); }
+};
+struct ElementF16 {
+  static constexpr int kBytes = 2;
+  template <class Isa>
+  [[gnu::always_inline]] static typename Isa::F load(const uint8_t* at) {
+    return Isa::load_f16(at);
+  }
+  // Saturates: an infinity in the KV cache would turn into NaN.
+  [[gnu::always_inline]] static void store(float x, uint8_t* at) {
+    const uint16_t half = float_to_half(std::fmin(std::fmax(x, -65504.0f), 65504.0f));
+    std::memcpy(at, &half, 2);
+  }
+};
+struct ElementBF16 {
+  static constexpr int kBytes = 2;
+  template <class Isa>
+  [[gnu::always_inline]] static typename Isa::F load(const uint8_t* at) {
+    return Isa::load_bf16(at);
+  }
+  [[gnu::always_inline]] static void store(float x, uint8_t* at) {
+    const uint16_t bfloat = float_to_bfloat(x);
+    std::memcpy(at, &bfloat, 2);
+  }
+};
+
+// kPanels panels from p on × kRows rows from `row` on.
+template <class Isa, class Element, int kRows, int kPanels>
+void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
+  using F = typename Isa::F;
+  F acc[kRows][kPanels];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPanels; ++i) acc[m][i] = Isa::zero();
+  }
+  const float* x = task.x + row * task.x_stride;
+  const uint8_t* w = task.panels + p * task.panel_bytes;
+  for (int64_t k = 0; k < task.columns; ++k) {
+    F weights[kPanels];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPanels; ++i) {
+      weights[i] = Element::template load<Isa>(w + i * task.panel_bytes);
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+      const F value = Isa::set1(x[m * task.x_stride + k]);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPanels; ++i) acc[m][i] = Isa::fma(weights[i], value, acc[m][i]);
+    }
+    w += Isa::kLanes * Element::kBytes;
+  }
+  for (int m = 0; m < kRows; ++m) {
+    for (int i = 0; i < kPanels; ++i) store_panel<Isa>(task, row + m, p + i, acc[m][i]);
+  }
+}
+
+template <class Isa, class Element, int kRows>
+void linear_float_rows(const LinearTask& task, int64_t row) noexcept {
+  constexpr int kPanels = kRows == 1 ? 4 : Isa::kFloatPanels;
+  int64_t p = task.panel_begin;
+  for (; p + kPanels <= task.panel_end; p += kPanels) {
+    float_tile<Isa, Element, kRows, kPanels>(task, row, p);
+  }
+  for (; p < task.panel_end; ++p) float_tile<Isa, Element, kRows, 1>(task, row, p);
+}
+
+template <class Isa, class Element>
+void linear_float(const LinearTask& task) noexcept {
+  constexpr int kRows = Isa::kFloatRows;
+  int64_t row = task.row_begin;
+  for (; row + kRows <= task.row_end; row += kRows) {
+    linear_float_rows<Isa, Element, kRows>(task, row);
+  }
+  for (; row + 3 <= task.row_end; row += 3) linear_float_rows<Isa, Element, 3>(task, row);
+  for (; row < task.row_end; ++row) linear_float_rows<Isa, Element, 1>(task, row);
+}
+
+}  // namespace ftllm

@@ -1,0 +1,135 @@
+#include "sampling/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "sampling/distribution.h"
+#include "sampling/philox.h"
+
+namespace ftllm {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kGreedyBelow = 1e-5F;  // 1 / temperature would leave float32's useful range
+
+void require(bool holds, const char* name, double value, const char* range) {
+  if (holds) return;
+  throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) + "; it must be " +
+                              range + ".");
+}
+
+void require_ids(const std::vector<int32_t>& ids, const char* name) {
+  for (const int32_t id : ids) require(id >= 0, name, id, "token ids of at least 0");
+}
+
+void validate(const SamplingOptions& o) {
+  require(std::isfinite(o.temperature) && o.temperature >= 0, "temperature",
+          static_cast<double>(o.temperature), "finite and at least 0");
+  require(o.top_k >= 0, "top_k", o.top_k, "at least 0");
+  require(o.top_p > 0 && o.top_p <= 1, "top_p", o.top_p, "above 0 and at most 1");
+  require(o.min_p >= 0 && o.min_p <= 1, "min_p", static_cast<double>(o.min_p), "from 0 to 1");
+  require(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0, "repetition_penalty",
+          static_cast<double>(o.repetition_penalty), "finite and above 0");
+  require(std::isfinite(o.presence_penalty), "presence_penalty",
+          static_cast<double>(o.presence_penalty), "finite");
+  require(std::isfinite(o.frequency_penalty), "frequency_penalty",
+          static_cast<double>(o.frequency_penalty), "finite");
+  require(o.min_tokens >= 0, "min_tokens", o.min_tokens, "at least 0");
+  for (const auto& [id, bias] : o.logit_bias) {
+    require(id >= 0, "logit_bias", id, "given for token ids of at least 0");
+    require(std::isfinite(bias), "logit_bias", static_cast<double>(bias), "finite");
+  }
+  require_ids(o.stop_token_ids, "stop_token_ids");
+  require_ids(o.prompt_ids, "prompt_ids");
+}
+
+}  // namespace
+
+Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
+  validate(options_);
+  if (options_.repetition_penalty != 1) {
+    for (const int32_t id : options_.prompt_ids) seen(id);
+  }
+  options_.prompt_ids = {};
+}
+
+void Sampler::accept(int32_t token_id) {
+  require(token_id >= 0, "token_id", token_id, "at least 0");
+  if (options_.repetition_penalty != 1 || options_.presence_penalty != 0 ||
+      options_.frequency_penalty != 0) {
+    ++seen(token_id).generated;
+  }
+  ++num_accepted_;
+}
+
+Sampler::SeenToken& Sampler::seen(int32_t token_id) {
+  const auto [entry, added] = seen_index_.try_emplace(token_id, seen_.size());
+  if (added) seen_.push_back({token_id, 0});
+  return seen_[entry->second];
+}
+
+bool Sampler::greedy() const noexcept { return options_.temperature < kGreedyBelow; }
+
+bool Sampler::masks_stop_tokens() const noexcept {
+  return num_accepted_ < options_.min_tokens && !options_.stop_token_ids.empty();
+}
+
+bool Sampler::adjusts_logits() const noexcept {
+  return !options_.logit_bias.empty() || !seen_.empty() || masks_stop_tokens();
+}
+
+void Sampler::adjust(std::span<float> logits) const noexcept {
+  const auto in_vocabulary = [&](int32_t id) { return static_cast<size_t>(id) < logits.size(); };
+  for (const auto& [id, bias] : options_.logit_bias) {
+    if (in_vocabulary(id)) logits[static_cast<size_t>(id)] += bias;
+  }
+  for (const auto& [id, generated] : seen_) {
+    if (!in_vocabulary(id)) continue;
+    float& logit = logits[static_cast<size_t>(id)];
+    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+    if (generated > 0) {
+      logit -= options_.presence_penalty;
+      logit -= options_.frequency_penalty * static_cast<float>(generated);
+    }
+    logit = std::min(logit, std::numeric_limits<float>::max());  // a small penalty can overflow it
+  }
+  if (!masks_stop_tokens()) return;
+  for (const int32_t id : options_.stop_token_ids) {
+    if (in_vocabulary(id)) logits[static_cast<size_t>(id)] = -kInfinity;
+  }
+}
+
+SampleResult Sampler::sample(std::span<const float> logits,
+                             std::span<float> scratch) const noexcept {
+  const std::span<float> row = scratch.first(logits.size());
+  if (!greedy() || adjusts_logits()) {
+    distribution::copy_clean(logits, row);
+    adjust(row);
+    logits = row;
+  }
+  const int32_t likeliest = distribution::first_largest(logits);
+  if (likeliest < 0) return {0, false};
+  if (greedy()) return {likeliest, true};
+  const float largest = row[static_cast<size_t>(likeliest)];
+  return {draw(row, largest, scratch.subspan(row.size(), row.size())), true};
+}
+
+int32_t Sampler::draw(std::span<float> weights, float largest,
+                      std::span<float> spare) const noexcept {
+  distribution::exponentiate(weights, largest, 1 / options_.temperature);
+  float threshold = options_.min_p;
+  if (options_.top_k > 0) {
+    threshold =
+        distribution::keep_count(weights, threshold, static_cast<size_t>(options_.top_k), spare);
+  }
+  if (options_.top_p < 1) {
+    threshold = distribution::keep_share(weights, threshold, options_.top_p, spare);
+  }
+  const double number = uniform(options_.seed, static_cast<uint64_t>(num_accepted_));
+  return distribution::draw(weights, threshold, number, spare);
+}
+
+}  // namespace ftllm

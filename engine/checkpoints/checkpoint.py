@@ -1,0 +1,41 @@
+"""What every checkpoint format offers to the loader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from ftllm.engine.checkpoints.tensor import TensorData
+
+
+class Checkpoint(Protocol):
+    """Open weights with their configuration. Reading is safe from any thread until `close`."""
+
+    @property
+    def format(self) -> str:
+        """ "gguf" or "safetensors"."""
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """The content of config.json, for GGUF the same keys built from its metadata."""
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """GGUF key/values; empty for safetensors."""
+
+    @property
+    def generation_config(self) -> Mapping[str, object]:
+        """The content of generation_config.json; empty when there is none."""
+
+    def names(self) -> Collection[str]:
+        """All tensor names."""
+
+    def tensor(self, name: str) -> TensorData:
+        """The tensor's bytes. Raises `CheckpointError` naming near matches when there is no such
+        tensor, `UnsupportedModelError` when its number format is not supported."""
+
+    def release(self, name: str) -> None:
+        """The tensor's pages are no longer needed; reading it again is allowed, and slow."""
+
+    def close(self) -> None:
+        """Unmap the files. Views that are still held keep their file mapped. Idempotent."""

@@ -1,0 +1,266 @@
+"""The engine: a thread that runs steps for as long as there is work, and sleeps when there is none.
+
+Other threads leave submits and aborts in its inbox. Everything else — the scheduler, the executor
+and the sinks — is touched by the engine's thread alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from ftllm import _core
+from ftllm.engine.engine_config import EngineConfig, EngineLimits
+from ftllm.engine.plan import Executor, StepPlan
+from ftllm.engine.prefix_cache import PrefixCache
+from ftllm.engine.readout import Readout
+from ftllm.engine.request import Event, FinishedEvent, FinishReason, Request, Sink
+from ftllm.engine.request_check import check_request
+from ftllm.engine.sampling import SamplerFactory, make_sampler
+from ftllm.engine.scheduler import Deliveries, Scheduler
+from ftllm.engine.sequence import Sequence
+from ftllm.engine.stats import EngineStats, FinishRate
+from ftllm.errors import EngineStoppedError, QueueFullError, RequestError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A request from its submit to its terminal event."""
+
+    seq: Sequence
+    sink: Sink
+
+
+class Engine:
+    """Serves requests with one executor. Every accepted request gets exactly one `FinishedEvent`.
+
+    `sampler_factory` None means `_core.Sampler`.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        config: EngineConfig,
+        *,
+        sampler_factory: SamplerFactory | None = None,
+    ) -> None:
+        self._executor = executor
+        self._config = config
+        self._limits = EngineLimits.of(config, executor)
+        cache = PrefixCache(self._limits.block_size) if config.prefix_caching else None
+        self._scheduler = Scheduler(self._limits, cache=cache)
+        self._make_sampler = _core.Sampler if sampler_factory is None else sampler_factory
+        self._thread: threading.Thread | None = None
+        # Guards the four fields below; also signals the engine's thread that something arrived.
+        self._wakeup = threading.Condition()
+        self._inbox: list[_Live | str] = []  # submits, and ids to abort, in order of arrival
+        self._live: dict[str, _Live] = {}
+        self._stopped = ""  # why no more requests are taken
+        self._rejected = 0
+        self._finish_rate = FinishRate()
+        self._steps = 0
+        self._failed_steps = 0
+        self._last_step_at = time.monotonic()
+
+    @property
+    def config(self) -> EngineConfig:
+        return self._config
+
+    def start(self) -> None:
+        """Start the thread; requests submitted before wait for it. Starting twice does nothing."""
+        with self._wakeup:
+            if self._stopped:
+                raise EngineStoppedError(self._stopped)
+            if self._thread is None:
+                self._last_step_at = time.monotonic()
+                self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+                self._thread.start()
+
+    def shutdown(self) -> None:
+        """Abort what is live, after the step under way, and join the thread. Idempotent."""
+        with self._wakeup:
+            self._stopped = self._stopped or "The engine has been shut down."
+            self._wakeup.notify()
+            thread = self._thread
+        if thread is None:
+            self._end_all(FinishReason.ABORTED, None)
+        elif thread is not threading.current_thread():  # a sink may call it too
+            thread.join()
+
+    def submit(self, request: Request, sink: Sink) -> None:
+        """Accept a request, from any thread; `sink` gets its events on the engine's thread.
+
+        Raises `RequestError`, `ContextLengthError`, `QueueFullError` or `EngineStoppedError`, and
+        then nothing was accepted and the sink is never called.
+        """
+        check_request(request, self._limits, self._config.vocab_size)
+        with self._wakeup:
+            self._check_room(request.request_id)  # before the work of making a sampler
+        sampler = make_sampler(self._make_sampler, request)
+        live = _Live(Sequence(request, sampler, self._limits.context_len), sink)
+        with self._wakeup:
+            self._check_room(request.request_id)
+            if not self._live:
+                self._last_step_at = time.monotonic()
+            self._live[request.request_id] = live
+            self._inbox.append(live)
+            self._wakeup.notify()
+
+    def abort(self, request_id: str) -> None:
+        """End a request before the next step, from any thread. An unknown id is fine."""
+        with self._wakeup:
+            if request_id in self._live:
+                self._inbox.append(request_id)
+                self._wakeup.notify()
+
+    def stats(self) -> EngineStats:
+        """From any thread; numbers that change during the call may be of different steps."""
+        scheduler, tables = self._scheduler, self._scheduler.tables
+        with self._wakeup:
+            live, running = len(self._live), len(scheduler.running)
+            alive = self._thread is not None and not self._stopped
+        return EngineStats(
+            alive=alive,
+            running=running,
+            waiting=max(0, live - running),
+            kv_blocks=tables.blocks.num_blocks,
+            kv_blocks_used=tables.blocks.used,
+            kv_blocks_cached=tables.cached_blocks,
+            prefix_queried_tokens=tables.queried_tokens,
+            prefix_hit_tokens=tables.hit_tokens,
+            preemptions=scheduler.preemptions,
+            steps=self._steps,
+            failed_steps=self._failed_steps,
+            prompt_tokens=scheduler.prompt_tokens,
+            generated_tokens=scheduler.generated_tokens,
+            finished_stop=scheduler.finished[FinishReason.STOP],
+            finished_length=scheduler.finished[FinishReason.LENGTH],
+            finished_aborted=scheduler.finished[FinishReason.ABORTED],
+            finished_error=scheduler.finished[FinishReason.ERROR],
+            rejected=self._rejected,
+            last_step_at=self._last_step_at,
+        )
+
+    def _check_room(self, request_id: str) -> None:
+        """Raise if a request of this id cannot be accepted now. The lock is held."""
+        if self._stopped:
+            raise EngineStoppedError(self._stopped)
+        if request_id in self._live:
+            raise RequestError(
+                f"A request with the id {request_id!r} is being served; ids must be unique.",
+                param="request_id",
+            )
+        running, waiting = self._limits.max_batch, self._config.max_queue
+        if len(self._live) >= running + waiting:
+            self._rejected += 1
+            retry_after = self._finish_rate.retry_after(time.monotonic())
+            raise QueueFullError(
+                f"The server is full: {len(self._live)} requests are live, and at most {running}"
+                f" can run while {waiting} wait. Try again in {retry_after} s.",
+                retry_after=retry_after,
+            )
+
+    def _run(self) -> None:
+        """The thread. Whatever ends it, every live request gets its terminal event."""
+        reason, error = FinishReason.ABORTED, None
+        try:
+            while self._take_inbox():
+                self._step()
+        except BaseException as problem:
+            logger.exception("The engine stops: its loop failed.")
+            reason, error = FinishReason.ERROR, f"The engine failed: {_text(problem)}"
+        finally:
+            self._end_all(reason, error)
+
+    def _take_inbox(self) -> bool:
+        """Wait until there is work, and apply what arrived; False when it is time to stop."""
+        with self._wakeup:
+            while not (self._stopped or self._inbox or self._scheduler.has_work):
+                self._wakeup.wait()
+            if self._stopped:
+                return False
+            inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            if isinstance(message, _Live):
+                self._scheduler.add(message.seq)
+            elif (event := self._scheduler.abort(message)) is not None:
+                self._deliver({message: [event]})
+        return True
+
+    def _step(self) -> None:
+        plan = self._scheduler.schedule()
+        if plan is None:
+            return
+        self._deliver(self._execute(plan))
+
+    def _execute(self, plan: StepPlan) -> Deliveries:
+        try:
+            readout = Readout(plan, self._executor.step(plan))
+        except Exception as problem:
+            logger.exception("A step failed; its requests end with an error.")
+            self._failed_steps += 1
+            events = self._scheduler.rollback(plan, f"The step failed: {_text(problem)}")
+        else:
+            events = self._scheduler.commit(plan, readout)
+        self._steps += 1
+        self._last_step_at = time.monotonic()
+        return events
+
+    def _deliver(self, deliveries: Deliveries) -> None:
+        for request_id, events in deliveries.items():
+            live = self._live[request_id]
+            finished = isinstance(events[-1], FinishedEvent)
+            if finished:
+                self._forget(request_id)
+            try:
+                live.sink(events)
+            except Exception as problem:
+                logger.error(
+                    "The sink of request %s raised %s; the request is aborted.",
+                    request_id,
+                    _text(problem),
+                )
+                if not finished:
+                    self._abort_broken(live)
+
+    def _abort_broken(self, live: _Live) -> None:
+        """End a request whose sink raised. It is still told, in case it can take that."""
+        request_id = live.seq.request.request_id
+        event = self._scheduler.abort(request_id)
+        self._forget(request_id)
+        if event is not None:
+            _tell(live, event)
+
+    def _forget(self, request_id: str) -> None:
+        """The request is over: its id and its place are free again."""
+        with self._wakeup:
+            del self._live[request_id]
+            self._finish_rate.add(time.monotonic())
+
+    def _end_all(self, reason: FinishReason, error: str | None) -> None:
+        """The last act: no more requests, and a terminal event for each that is live."""
+        with self._wakeup:
+            self._stopped = self._stopped or error or "The engine has stopped."
+            remaining = list(self._live.values())
+            self._live.clear()
+            self._inbox.clear()
+        for live in remaining:
+            event: FinishedEvent | None = None
+            if error is None:  # the scheduler is sound, so its blocks and counters stay right
+                event = self._scheduler.abort(live.seq.request.request_id)
+            _tell(live, event or live.seq.finished(reason, error))
+
+
+def _tell(live: _Live, event: Event) -> None:
+    try:
+        live.sink([event])
+    except Exception as problem:
+        logger.debug("The sink of %s raised %s.", live.seq.request.request_id, _text(problem))
+
+
+def _text(problem: BaseException) -> str:
+    return f"{type(problem).__name__}: {problem}"

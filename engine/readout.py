@@ -1,0 +1,51 @@
+"""Reads a step's result row by row, as plain Python values."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ftllm.engine.plan import StepPlan, StepResult
+from ftllm.engine.request import TokenLogprobs
+
+
+class Readout:
+    """Converts each array at most once, and only when it is asked for.
+
+    Raises `ValueError` when the result does not have the plan's rows.
+    """
+
+    def __init__(self, plan: StepPlan, result: StepResult) -> None:
+        rows = len(plan.output_rows)
+        arrays = (result.token_ids, result.logprobs, result.top_ids, result.top_logprobs)
+        if any(len(array) != rows for array in arrays):
+            lengths = ", ".join(str(len(array)) for array in arrays)
+            raise ValueError(
+                f"The executor returned {lengths} rows (token_ids, logprobs, top_ids,"
+                f" top_logprobs) for a plan with {rows} output rows."
+            )
+        self._result = result
+        self.token_ids: list[int] = result.token_ids.tolist()
+
+    def logprobs(self, row: int, top: int) -> TokenLogprobs:
+        """Of one row; `top` most likely tokens, fewer in a smaller vocabulary."""
+        likely = zip(self._top_ids[row][:top], self._top_logprobs[row][:top], strict=True)
+        return TokenLogprobs(
+            token_id=self.token_ids[row],
+            logprob=self._logprobs[row],
+            top=tuple(pair for pair in likely if pair[0] >= 0),
+        )
+
+    @cached_property
+    def _logprobs(self) -> list[float]:
+        values: list[float] = self._result.logprobs.tolist()
+        return values
+
+    @cached_property
+    def _top_ids(self) -> list[list[int]]:
+        values: list[list[int]] = self._result.top_ids.tolist()
+        return values
+
+    @cached_property
+    def _top_logprobs(self) -> list[list[float]]:
+        values: list[list[float]] = self._result.top_logprobs.tolist()
+        return values

@@ -1,0 +1,68 @@
+"""Reads a request's body: bounded, strict, and straight into its schema."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from ftllm.server.errors import ErrorReply, RefusedError
+from ftllm.server.schemas.base import Schema, refuse_unknown_fields
+
+Body = TypeVar("Body", bound=Schema)
+
+
+class BodyReader:
+    """Parses JSON bodies under one size limit."""
+
+    def __init__(self, *, max_bytes: int, lenient: bool) -> None:
+        self._max_bytes = max_bytes
+        self._lenient = lenient
+
+    async def read(self, request: Request, schema: type[Body]) -> Body:
+        """The body as `schema`. Raises `RefusedError` (413, 415), pydantic's `ValidationError`,
+        or `RequestError` for an unknown field."""
+        _refuse_foreign_form(request)
+        body = await self._bytes(request)
+        parsed = schema.model_validate_json(body)
+        if not self._lenient:
+            refuse_unknown_fields(parsed)
+        return parsed
+
+    async def _bytes(self, request: Request) -> bytes:
+        """Stops at the limit: neither a stated nor an actual length beyond it is read."""
+        stated = request.headers.get("content-length", "")
+        if stated.isdigit() and int(stated[:20]) > self._max_bytes:
+            raise self._too_large()
+        chunks = []
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(
+            ErrorReply(
+                413,
+                f"The request body is larger than {self._max_bytes} bytes, this server's limit.",
+                "request_too_large",
+            )
+        )
+
+
+def _refuse_foreign_form(request: Request) -> None:
+    """A web page can make a browser send a form or plain text anywhere without asking first, but
+    not JSON; so from a browser (it sends Origin) only JSON is taken."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    if "origin" in request.headers and not is_json:
+        raise RefusedError(
+            ErrorReply(
+                415,
+                f"The content type is {media_type[:100]!r}; send application/json.",
+                "unsupported_media_type",
+            )
+        )

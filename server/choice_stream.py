@@ -1,0 +1,142 @@
+"""One answer in the making: from the engine's events to text, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ftllm.engine.request import (
+    Event,
+    FinishedEvent,
+    FinishReason,
+    PromptLogprobsEvent,
+    Request,
+    TokenLogprobs,
+    TokensEvent,
+)
+from ftllm.errors import EngineStoppedError
+from ftllm.server.aligned_logprobs import LogprobAligner, PlacedLogprob
+from ftllm.server.errors import EngineFailureError
+from ftllm.server.prompts import Prompt
+from ftllm.text.stream import TextStream
+from ftllm.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ChoicePlan:
+    """One sequence to generate, and what to make of its tokens."""
+
+    index: int  # of the choice in the answer
+    request: Request
+    prompt: Prompt
+    stops: Sequence[str]
+    generates: bool = True  # False: only the prompt is asked for (echo with max_tokens 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceDelta:
+    """What is new in one choice. The last delta of a choice has a finish reason."""
+
+    index: int
+    text: str
+    logprobs: list[PlacedLogprob]
+    finish_reason: str | None
+
+
+class ChoiceStream:
+    """Feeds on a sequence's events. `finished` turns true with the engine's terminal event;
+    `stopped` as soon as a stop string is hit, when the caller should abort the sequence."""
+
+    def __init__(self, plan: ChoicePlan, tokenizer: Tokenizer) -> None:
+        params = plan.request.params
+        self.plan = plan
+        self.finished = False
+        self.stopped = False
+        self.failure: EngineFailureError | EngineStoppedError | None = None
+        self.output_tokens = 0
+        self.cached_tokens = 0
+        self._stop_ids = params.stop_token_ids
+        self._wants_prompt_logprobs = params.prompt_logprobs is not None
+        self._echo = plan.prompt.echo
+        self._sent = 0  # characters
+        self._ended = False  # the delta with the finish reason is out
+        self._reason = FinishReason.STOP.value
+        ids = plan.request.prompt_ids
+        self._stream = TextStream(tokenizer, stops=plan.stops, prompt_ids=ids)
+        self._aligner: LogprobAligner | None = None
+        if params.logprobs is not None:
+            start = len(self._echo.text) if self._echo is not None else 0
+            self._aligner = LogprobAligner(tokenizer, prompt_ids=ids, start=start)
+
+    def feed(self, events: Iterable[Event]) -> list[ChoiceDelta]:
+        """What the events bring. When the sequence ends badly, `failure` says how."""
+        deltas: list[ChoiceDelta] = []
+        text = ""
+        for event in events:
+            if isinstance(event, TokensEvent):
+                if not self.stopped:
+                    text += self._tokens(event)
+            elif isinstance(event, PromptLogprobsEvent):
+                deltas.append(self._echo_delta(event.logprobs))
+            else:
+                text += self._finish(event)
+        if self._echo is not None and not self._wants_prompt_logprobs:
+            deltas.append(self._echo_delta(None))
+        ends = not self._ended and (self.stopped or self.finished) and self.failure is None
+        logprobs = self._release(text, final=ends and not self.stopped)
+        if text or logprobs or ends:
+            reason = self._reason if ends else None
+            deltas.append(ChoiceDelta(self.plan.index, text, logprobs, reason))
+        self._ended = self._ended or ends
+        return deltas
+
+    def _tokens(self, event: TokensEvent) -> str:
+        """The text that the tokens complete. Tokens generated past a stop string do not count."""
+        if not self.plan.generates:
+            return ""
+        text = ""
+        for position, token_id in enumerate(event.token_ids):
+            self.output_tokens += 1
+            if token_id in self._stop_ids:  # it ends the answer and is no part of its text
+                break
+            if self._aligner is not None and event.logprobs is not None:
+                self._aligner.add(event.logprobs[position])
+            text += self._stream.feed((token_id,))
+            if self._stream.stopped:
+                self.stopped = True
+                break
+        return text
+
+    def _finish(self, event: FinishedEvent) -> str:
+        self.finished = True
+        self.cached_tokens = event.cached_tokens
+        if self.stopped:  # whatever ended the sequence came after the answer was complete
+            return ""
+        if event.reason is FinishReason.ERROR:
+            self.failure = EngineFailureError(event.error or "The engine gave no reason.")
+            return ""
+        if event.reason is FinishReason.ABORTED:
+            self.failure = EngineStoppedError("The engine stopped before the answer was complete.")
+            return ""
+        self._reason = event.reason.value if self.plan.generates else FinishReason.LENGTH.value
+        return self._stream.finish()
+
+    def _release(self, text: str, *, final: bool) -> list[PlacedLogprob]:
+        self._sent += len(text)
+        if self._aligner is None:
+            return []
+        return self._aligner.release_all() if final else self._aligner.release(self._sent)
+
+    def _echo_delta(self, logprobs: Sequence[TokenLogprobs | None] | None) -> ChoiceDelta:
+        """The prompt, with its log-probabilities when they were asked for."""
+        echo, self._echo = self._echo, None
+        assert echo is not None, "prompt logprobs without echo, or twice"
+        self._sent += len(echo.text)
+        placed = []
+        if logprobs is not None:
+            ids = self.plan.prompt.ids
+            for token_id, offset, entry in zip(ids, echo.offsets, logprobs, strict=True):
+                value = entry.logprob if entry is not None else None
+                top = entry.top if entry is not None else ()
+                placed.append(PlacedLogprob(token_id, offset, value, top))
+        return ChoiceDelta(self.plan.index, echo.text, placed, None)

@@ -1,0 +1,76 @@
+"""The outermost layer of every request: its id, its log line, and the last line of defence."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ftllm.server.errors import ClientDisconnectedError, error_response, is_expected, reply_for
+from ftllm.server.request_id import choose_request_id
+
+access_log = logging.getLogger("ftllm.access")
+server_log = logging.getLogger("ftllm.server")
+
+
+class RequestEnvelope:
+    """ASGI middleware. Echoes or creates X-Request-Id, writes one log line per request, and turns
+    an exception that nobody expected into a 500 that shows only the id."""
+
+    def __init__(self, app: ASGIApp, *, hide_input: bool) -> None:
+        self._app = app
+        self._hide_input = hide_input
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = choose_request_id(Headers(scope=scope).get("x-request-id"))
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        status = 0
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            if not is_expected(error):
+                log_failure(error, request_id=request_id, hide_input=self._hide_input)
+            if status:  # too late for another status: an unfinished body tells the client
+                return
+            response = error_response(reply_for(error, request_id=request_id))
+            if not isinstance(error, ClientDisconnectedError):
+                await response(scope, receive, send_with_id)
+            status = response.status_code
+        finally:
+            milliseconds = (time.perf_counter() - started) * 1e3
+            # raw_path is still percent-encoded, so a path cannot forge a log line.
+            path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
+            access_log.info(
+                "%s %s %d %.0f ms %s",
+                scope["method"],
+                path.decode("latin-1"),
+                499 if state.get("client_disconnected") else status,
+                milliseconds,
+                request_id,
+            )
+
+
+def log_failure(error: Exception, *, request_id: str, hide_input: bool) -> None:
+    """Writes a failure with its traceback; under `hide_input` without the exception's own text,
+    which may quote the prompt."""
+    if hide_input:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        server_log.error("request %s failed: %s\n%s", request_id, type(error).__name__, frames)
+    else:
+        server_log.error("request %s failed: %s", request_id, error, exc_info=error)

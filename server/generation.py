@@ -1,0 +1,134 @@
+"""Runs the sequences of one HTTP request and hands out their text as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ftllm.server.aligned_logprobs import PlacedLogprob
+from ftllm.server.bridge import EngineBridge, Mailbox
+from ftllm.server.choice_stream import ChoiceDelta, ChoicePlan, ChoiceStream
+from ftllm.server.errors import ClientDisconnectedError
+from ftllm.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+    def body(self) -> dict[str, object]:
+        """OpenAI's usage object."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceResult:
+    """A whole choice, put together from its deltas."""
+
+    text: str
+    logprobs: list[PlacedLogprob]
+    finish_reason: str
+
+
+class Generation:
+    """Sequences that are answered together: n choices of one prompt, or of several.
+
+    Made by `start_generation`. Whoever holds it must call `close` in the end; that aborts what
+    still runs and may come at any time, also twice.
+    """
+
+    def __init__(self, bridge: EngineBridge, streams: Sequence[ChoiceStream], *, n: int) -> None:
+        self._bridge = bridge
+        self._streams = streams
+        self._n = n
+        self._mailbox = Mailbox()
+        self._live: set[str] = set()
+        self._closed = False
+        self._failure: Exception | None = None
+
+    def submit(self) -> None:
+        """Raises what `Engine.submit` raises; then nothing of this request is left running."""
+        try:
+            for place, stream in enumerate(self._streams):
+                request = stream.plan.request
+                self._bridge.submit(request, self._mailbox, place)
+                self._live.add(request.request_id)
+        except Exception:
+            self.close()
+            raise
+
+    async def next_deltas(self) -> list[ChoiceDelta]:
+        """What is new, or an empty list once every sequence has had its terminal event. Raises
+        `EngineFailureError`, `EngineStoppedError`, or `ClientDisconnectedError` after `close`."""
+        while self._live:
+            self._raise_failure()
+            deltas: list[ChoiceDelta] = []
+            for place, events in await self._mailbox.take():
+                stream = self._streams[place]
+                was_stopped = stream.stopped
+                deltas += stream.feed(events)
+                self._failure = self._failure or stream.failure
+                if stream.finished:
+                    self._live.discard(stream.plan.request.request_id)
+                elif stream.stopped and not was_stopped:
+                    self._bridge.abort(stream.plan.request.request_id)
+            if deltas:
+                return deltas
+        self._raise_failure()
+        if self._closed:
+            raise ClientDisconnectedError("The client closed the connection.")
+        return []
+
+    async def collect(self) -> list[ChoiceResult]:
+        """Runs to the end and returns the choices by index."""
+        texts: list[list[str]] = [[] for _ in self._streams]
+        logprobs: list[list[PlacedLogprob]] = [[] for _ in self._streams]
+        reasons = [""] * len(self._streams)
+        while deltas := await self.next_deltas():
+            for delta in deltas:
+                texts[delta.index].append(delta.text)
+                logprobs[delta.index] += delta.logprobs
+                reasons[delta.index] = delta.finish_reason or reasons[delta.index]
+        return [
+            ChoiceResult("".join(parts), entries, reason)
+            for parts, entries, reason in zip(texts, logprobs, reasons, strict=True)
+        ]
+
+    def _raise_failure(self) -> None:
+        """Only after the text that came before it has been handed out."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        self._closed = True
+        live, self._live = self._live, set()
+        for request_id in live:
+            self._bridge.abort(request_id)
+        self._mailbox.close()
+
+    @property
+    def usage(self) -> Usage:
+        """Of all choices; a prompt counts once, however many choices continue it."""
+        first_choices = self._streams[:: self._n]
+        return Usage(
+            prompt_tokens=sum(len(stream.plan.prompt.ids) for stream in first_choices),
+            cached_tokens=sum(stream.cached_tokens for stream in first_choices),
+            completion_tokens=sum(stream.output_tokens for stream in self._streams),
+        )
+
+
+def start_generation(
+    bridge: EngineBridge, tokenizer: Tokenizer, plans: Sequence[ChoicePlan], *, n: int
+) -> Generation:
+    """Submits `plans` (choices of a prompt are neighbours, `n` each) as one generation."""
+    streams = [ChoiceStream(plan, tokenizer) for plan in plans]
+    generation = Generation(bridge, streams, n=n)
+    generation.submit()
+    return generation

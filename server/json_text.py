@@ -1,0 +1,17 @@
+"""JSON out: one encoder, made once, because making one costs more than a small answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from starlette.responses import Response
+
+# json.dumps() with options builds a new encoder per call; this one is reused.
+encode_json: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def json_response(content: object) -> Response:
+    return Response(encode_json(content), media_type="application/json")

@@ -1,0 +1,50 @@
+"""The model as the server sees it: an engine that takes token ids, and the text around it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ftllm.engine.request import Request, Sink
+from ftllm.engine.stats import EngineStats
+from ftllm.sampling_params import SamplingDefaults
+from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.tokenizer import Tokenizer
+
+
+class EngineClient(Protocol):
+    """The engine's face towards the server. Every method may be called on any thread."""
+
+    def start(self) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+    def submit(self, request: Request, sink: Sink) -> None: ...
+
+    def abort(self, request_id: str) -> None: ...
+
+    def stats(self) -> EngineStats: ...
+
+
+class ServedModel(Protocol):
+    """A loaded model. `eos_token_ids` are the ids that end an answer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def engine(self) -> EngineClient: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def chat_template(self) -> ChatTemplate | None: ...
+
+    @property
+    def max_model_len(self) -> int: ...
+
+    @property
+    def defaults(self) -> SamplingDefaults: ...
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]: ...

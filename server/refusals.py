@@ -1,0 +1,91 @@
+"""Fields that OpenAI's API has and this server does not honour: refused, never ignored.
+
+A value that asks for nothing (null, an empty list, the default) passes.
+"""
+
+from __future__ import annotations
+
+from ftllm.errors import RequestError
+from ftllm.server.schemas.chat import ChatCompletionRequest
+from ftllm.server.schemas.completions import CompletionRequest
+from ftllm.server.schemas.sampling import SamplingFields
+
+
+def refuse_stream_options(body: SamplingFields) -> None:
+    """As OpenAI does."""
+    if body.stream_options is not None and not body.stream:
+        raise RequestError(
+            "stream_options is only allowed together with stream; set stream to true.",
+            param="stream_options",
+        )
+
+
+def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
+    """Raises `RequestError` naming the first field that asks for what is not there."""
+    _refuse(body.tools, "tools", "Tool calling is not supported.")
+    _refuse(
+        body.tool_choice not in (None, "none", "auto"),
+        "tool_choice",
+        "Tool calling is not supported.",
+    )
+    _refuse(body.functions, "functions", "Function calling is not supported.")
+    _refuse(
+        body.function_call not in (None, "none", "auto"),
+        "function_call",
+        "Function calling is not supported.",
+    )
+    _refuse(
+        body.response_format is not None and body.response_format.get("type") != "text",
+        "response_format",
+        "Only the response format {'type': 'text'} is supported.",
+    )
+    _refuse(
+        body.reasoning_effort is not None,
+        "reasoning_effort",
+        "It is not supported; if the model's chat template has a switch for thinking, set it with"
+        " chat_template_kwargs.",
+    )
+    _refuse(body.verbosity not in (None, "medium"), "verbosity", "It is not supported.")
+    _refuse(
+        body.modalities not in (None, [], ["text"]), "modalities", "Only text output is supported."
+    )
+    _refuse(body.audio is not None, "audio", "Only text output is supported.")
+    _refuse(body.web_search_options is not None, "web_search_options", "There is no web search.")
+    _refuse(body.moderation is not None, "moderation", "There is no moderation.")
+    for index, message in enumerate(body.messages):
+        place = f"messages[{index}]"
+        _refuse(
+            message.role in ("tool", "function"),
+            f"{place}.role",
+            f"Tool calling is not supported, so {message.role!r} messages cannot be used.",
+        )
+        _refuse(message.tool_calls, f"{place}.tool_calls", "Tool calling is not supported.")
+        _refuse(
+            message.function_call is not None,
+            f"{place}.function_call",
+            "Function calling is not supported.",
+        )
+        _refuse(message.audio is not None, f"{place}.audio", "Only text is supported.")
+        if message.content is None and message.role != "assistant":
+            raise RequestError(
+                f"{place}.content is missing; a {message.role} message needs content.",
+                param=f"{place}.content",
+                code="missing_required_parameter",
+            )
+
+
+def refuse_unsupported_completion(body: CompletionRequest) -> None:
+    """Raises `RequestError` naming the first field that asks for what is not there."""
+    _refuse(body.suffix, "suffix", "Filling in before a suffix is not supported.")
+    if body.best_of is not None and body.best_of != body.choices:
+        raise RequestError(
+            f"best_of is {body.best_of} and n is {body.choices}; they must be equal, because all"
+            " choices are returned.",
+            param="best_of",
+        )
+
+
+def _refuse(asked: object, param: str, message: str) -> None:
+    """Raises when `asked` is true or not empty."""
+    if asked:
+        raise RequestError(f"{param}: {message}", param=param, code="unsupported_value")

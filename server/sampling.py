@@ -1,0 +1,78 @@
+"""From a request's fields to one engine request per choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftllm.engine.request import Request
+from ftllm.errors import RequestError
+from ftllm.sampling_params import SamplingParams
+from ftllm.server.choice_stream import ChoicePlan
+from ftllm.server.model import ServedModel
+from ftllm.server.prompts import Prompt
+from ftllm.server.schemas.sampling import SamplingFields
+
+
+def sampling_params(
+    fields: SamplingFields,
+    *,
+    vocab_size: int,
+    max_tokens: int | None,
+    logprobs: int | None,
+    prompt_logprobs: int | None = None,
+) -> SamplingParams:
+    """The request's sampling. Raises `RequestError` naming the field that is out of range."""
+    stop_token_ids = fields.stop_token_ids or []
+    logit_bias = fields.logit_bias or {}
+    for name, ids in (("stop_token_ids", stop_token_ids), ("logit_bias", logit_bias)):
+        wrong = next((token_id for token_id in ids if not 0 <= token_id < vocab_size), None)
+        if wrong is not None:
+            raise RequestError(
+                f"{name} holds the token id {wrong}; ids go from 0 to {vocab_size - 1}.",
+                param=name,
+            )
+    return SamplingParams(
+        n=fields.choices,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        top_k=0 if fields.top_k == -1 else fields.top_k,
+        min_p=fields.min_p,
+        repetition_penalty=fields.repetition_penalty,
+        presence_penalty=fields.presence_penalty or 0.0,
+        frequency_penalty=fields.frequency_penalty or 0.0,
+        logit_bias=logit_bias,
+        seed=fields.seed,
+        max_tokens=max_tokens,
+        min_tokens=fields.min_tokens or 0,
+        stop=fields.stop,
+        stop_token_ids=stop_token_ids,
+        ignore_eos=bool(fields.ignore_eos),
+        logprobs=logprobs,
+        prompt_logprobs=prompt_logprobs,
+    )
+
+
+def choice_plans(
+    model: ServedModel,
+    prompts: Sequence[Prompt],
+    params: SamplingParams,
+    *,
+    answer_id: str,
+    generates: bool = True,
+) -> list[ChoicePlan]:
+    """`params.n` plans for each prompt, in order. They share the prompt's cached prefix."""
+    per_choice = [
+        params.for_choice(choice, defaults=model.defaults, eos_token_ids=model.eos_token_ids)
+        for choice in range(params.n)
+    ]
+    plans: list[ChoicePlan] = []
+    for prompt in prompts:
+        for engine_params in per_choice:
+            index = len(plans)
+            request = Request(
+                request_id=f"{answer_id}-{index}", prompt_ids=prompt.ids, params=engine_params
+            )
+            plans.append(
+                ChoicePlan(index, request, prompt, params.stop_strings, generates=generates)
+            )
+    return plans

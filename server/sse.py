@@ -1,0 +1,80 @@
+"""Server-sent events: a response that streams frames, ends in [DONE], and notices hang-ups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ftllm.server.envelope import log_failure
+from ftllm.server.errors import ClientDisconnectedError, is_expected, reply_for
+from ftllm.server.json_text import encode_json
+
+DONE: Final = b"data: [DONE]\n\n"
+
+
+@asynccontextmanager
+async def on_disconnect(receive: Receive, close: Callable[[], None]) -> AsyncIterator[None]:
+    """Calls `close` as soon as the client hangs up while the block runs. The request's body must
+    have been read: what `receive` gives next is the disconnect."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        close()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+class EventStream(Response):
+    """Sends `frames` (ready-made `data: …` blocks). Calls `close` when the client hangs up, and
+    in any case at the end. An error after the start becomes an `error` event before [DONE]."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, frames: AsyncIterator[bytes], close: Callable[[], None], *, hide_input: bool
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self._frames = frames
+        self._close = close
+        self._hide_input = hide_input
+        # Proxies must neither cache nor collect the events.
+        self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with on_disconnect(receive, self._close):
+                await self._send(scope, send)
+        except (ClientDisconnectedError, OSError):
+            scope["state"]["client_disconnected"] = True
+        finally:
+            self._close()
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        try:
+            async for frame in self._frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        except (ClientDisconnectedError, OSError):
+            raise
+        except Exception as error:
+            frame = self._error_frame(error, request_id=scope["state"]["request_id"])
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": DONE})
+
+    def _error_frame(self, error: Exception, *, request_id: str) -> bytes:
+        if not is_expected(error):
+            log_failure(error, request_id=request_id, hide_input=self._hide_input)
+        reply = reply_for(error, request_id=request_id)
+        return f"event: error\ndata: {encode_json(reply.body())}\n\n".encode()

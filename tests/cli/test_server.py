@@ -1,0 +1,150 @@
+"""`ftllm server` up to the moment where the HTTP server takes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scripted_model import fake_model
+from typer.testing import CliRunner, Result
+
+import ftllm.loading
+import ftllm.server.run
+from ftllm.cli.main import app
+from ftllm.loading import LoadedModel, LoadOptions
+from ftllm.progress import Progress
+from ftllm.server.settings import ServerSettings
+
+
+class Served:
+    """Stands in for the loader and the server, and remembers what they were given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.options: list[LoadOptions] = []
+        self.settings: list[ServerSettings] = []
+        monkeypatch.setattr(ftllm.loading, "load_model", self._load)
+        monkeypatch.setattr(ftllm.server.run, "serve", self._serve)
+
+    def _load(self, options: LoadOptions, *, progress: Progress) -> LoadedModel:
+        self.options.append(options)
+        return fake_model()[0]
+
+    def _serve(self, model: LoadedModel, settings: ServerSettings) -> None:
+        self.settings.append(settings)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    monkeypatch.delenv("FTLLM_API_KEYS", raising=False)
+    return Served(monkeypatch)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["server", *arguments])
+
+
+def test_defaults_are_those_of_the_loader_and_of_the_server(served: Served) -> None:
+    result = invoke()
+    assert result.exit_code == 0
+    assert served.options == [LoadOptions()]
+    assert served.settings == [ServerSettings()]
+    assert result.stdout == ""
+    assert result.stderr == "model scripted\n"
+
+
+def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
+    template = tmp_path / "a_b.jinja"
+    template.write_text("x")
+    flags = {
+        "model_name": "a_b",
+        "dtype": "int4g128",
+        "kv_cache_dtype": "int8",
+        "kv_cache_limit": "4g",
+        "tokens": "4096",
+        "max_batch": "7",
+        "max_batched_tokens": "99",
+        "max_model_len": "2048",
+        "max_queue": "5",
+        "cache_dir": str(tmp_path),
+        "revision": "v_1",
+        "ori": str(tmp_path),
+        "chat_template": str(template),
+        "models_file": str(template),
+        "threads": "3",
+        "host": "127.0.0.2",
+        "port": "99",
+        "api_key": "k_1",
+    }
+    switches = ["no_prefix_cache", "hide_input", "lenient"]
+    underscores = [f"--{name}={value}" for name, value in flags.items()]
+    hyphens = [f"--{name.replace('_', '-')}" for name in switches]
+    for name, value in flags.items():
+        hyphens += [f"--{name.replace('_', '-')}", value]
+    assert invoke("the/model_x", *underscores, *(f"--{name}" for name in switches)).exit_code == 0
+    assert invoke("the/model_x", *hyphens).exit_code == 0
+    assert served.options[0] == served.options[1]
+    assert served.settings[0] == served.settings[1]
+    assert served.options[0] == LoadOptions(
+        model="the/model_x",
+        model_name="a_b",
+        dtype="int4g128",
+        kv_cache_dtype="int8",
+        kv_cache_limit="4g",
+        tokens=4096,
+        max_batch=7,
+        max_batched_tokens=99,
+        max_model_len=2048,
+        max_queue=5,
+        prefix_caching=False,
+        cache_dir=tmp_path,
+        revision="v_1",
+        ori=tmp_path,
+        chat_template=template,
+        models_file=template,
+        threads=3,
+    )
+    assert served.settings[0] == ServerSettings(
+        host="127.0.0.2", port=99, api_keys=("k_1",), hide_input=True, lenient=True
+    )
+
+
+def test_serve_is_another_name(served: Served) -> None:
+    assert CliRunner().invoke(app, ["serve", "-t", "2", "m"]).exit_code == 0
+    assert served.options == [LoadOptions(model="m", threads=2)]
+
+
+def test_keys_come_from_flags_files_and_the_environment(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first"
+    first.write_text("# comment\n\nalpha\n beta \n")
+    second = tmp_path / "second"
+    second.write_text("gamma\n")
+    monkeypatch.setenv("FTLLM_API_KEYS", "delta, one,,")
+    assert (
+        invoke(
+            "--api_key", "one", "--api-key", f"@{first}", "--api_key_file", str(second)
+        ).exit_code
+        == 0
+    )
+    assert served.settings[0].api_keys == ("one", "alpha", "beta", "gamma", "delta")
+
+
+@pytest.mark.parametrize("content", [None, b"# only a comment\n", b"\xff\xfe"])
+def test_a_key_file_without_keys_never_opens_the_server(
+    served: Served, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_bytes(content)
+    result = invoke("--api_key", f"@{path}")
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
+    assert served.options == []
+
+
+def test_an_empty_key_is_refused(served: Served) -> None:
+    result = invoke("--api_key", "")
+    assert result.exit_code == 2
+    assert "--api_key is empty" in result.stderr
+    assert served.settings == []

@@ -1,0 +1,239 @@
+"""An executor and a sampler without a model, for tests of everything around them.
+
+A "key/value" is a 64-bit digest of the token, its position and the digest before it, kept in a
+simulated paged store. Each row reads all earlier positions back through its block table, and the
+logits of a row are a digest of everything it read. A wrong table, a stale block, a bad prefix hit
+or a lost token therefore changes the output. `expected_tokens` computes the same without pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ftllm.engine.params import SamplingParams
+from ftllm.engine.plan import StepPlan, StepResult
+
+MASK = 2**64 - 1
+
+
+def mix(*values: int) -> int:
+    """A 64-bit digest (splitmix64's finaliser after each value)."""
+    state = 0x9E3779B97F4A7C15
+    for value in values:
+        state = (state ^ (value & MASK)) * 0xBF58476D1CE4E5B9 & MASK
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & MASK
+        state ^= state >> 31
+    return state
+
+
+class FakeSampler:
+    """Same contract as `_core.Sampler`: depends on logits, parameters, seed and what it counted."""
+
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        repetition_penalty: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+        logit_bias: Mapping[int, float],
+        seed: int,
+        min_tokens: int,
+        stop_token_ids: Sequence[int],
+        prompt_ids: Sequence[int],
+    ) -> None:
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed {seed} is not an unsigned 64-bit number")
+        self.seed = 0 if temperature == 0 else seed
+        self.min_tokens = min_tokens
+        self.stop_token_ids = frozenset(stop_token_ids)
+        self.accepted: list[int] = []
+        self._history = 0
+
+    def accept(self, token_id: int) -> None:
+        self.accepted.append(token_id)
+        self._history = mix(self._history, token_id)
+
+    @property
+    def num_accepted(self) -> int:
+        return len(self.accepted)
+
+    def sample(self, logits: int, vocab_size: int) -> int:
+        token = mix(logits, self.seed, self.num_accepted, self._history) % vocab_size
+        while token in self.stop_token_ids and self.num_accepted < self.min_tokens:
+            token = (token + 1) % vocab_size
+        return token
+
+
+def logprob(logits: int, token_id: int) -> float:
+    return -float(np.float32((mix(logits, token_id) % 100_000) / 7_919))
+
+
+def most_likely(logits: int, count: int, vocab_size: int) -> list[int]:
+    order = sorted(range(vocab_size), key=lambda token: -logprob(logits, token))
+    return order[: max(count, 0)]
+
+
+@dataclass
+class FakeExecutor:
+    """Checks every plan against the contract of `StepPlan`, then computes it."""
+
+    block_size: int = 4
+    num_blocks: int = 16
+    max_batched_tokens: int = 64
+    max_batch: int = 8
+    vocab_size: int = 50
+    steps: int = 0
+    plans: list[StepPlan] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Never zero: what was not written must not look like anything.
+        self.store = [
+            [mix(block, slot, 777) for slot in range(self.block_size)]
+            for block in range(self.num_blocks)
+        ]
+
+    def step(self, plan: StepPlan) -> StepResult:
+        self.steps += 1
+        self.plans.append(plan)
+        self._check(plan)
+        logits = self._write(plan)
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        width = max([0, *plan.output_top.tolist()])
+        top_ids = np.full((len(plan.output_rows), width), -1, np.int32)
+        top_logprobs = np.zeros((len(plan.output_rows), width), np.float32)
+        for index, row in enumerate(plan.output_rows.tolist()):
+            target, top = int(plan.output_targets[index]), int(plan.output_top[index])
+            sampler: object = plan.samplers[index]
+            if target < 0:
+                assert isinstance(sampler, FakeSampler)
+                target = sampler.sample(logits[row], self.vocab_size)
+            else:
+                assert sampler is None
+            tokens.append(target)
+            logprobs.append(0.0 if top < 0 else logprob(logits[row], target))
+            for place, token in enumerate(most_likely(logits[row], top, self.vocab_size)):
+                top_ids[index, place] = token
+                top_logprobs[index, place] = logprob(logits[row], token)
+        return StepResult(
+            np.array(tokens, np.int32), np.array(logprobs, np.float32), top_ids, top_logprobs
+        )
+
+    def _write(self, plan: StepPlan) -> dict[int, int]:
+        """Store each row's digest; returns the logits of the output rows."""
+        wanted = set(plan.output_rows.tolist())
+        logits: dict[int, int] = {}
+        size = self.block_size
+        for seq, start in enumerate(plan.context_lens.tolist()):
+            table = plan.block_tables[seq].tolist()
+            first, last = plan.row_starts[seq : seq + 2].tolist()
+            for position, row in enumerate(range(first, last), start):
+                before = 0
+                if position:
+                    before = self.store[table[(position - 1) // size]][(position - 1) % size]
+                block = table[position // size]
+                self.store[block][position % size] = mix(int(plan.token_ids[row]), position, before)
+                if row in wanted:
+                    seen = [
+                        self.store[table[place // size]][place % size]
+                        for place in range(position + 1)
+                    ]
+                    logits[row] = mix(*seen)
+        return logits
+
+    def _check(self, plan: StepPlan) -> None:
+        arrays = (
+            plan.token_ids,
+            plan.row_starts,
+            plan.context_lens,
+            plan.block_tables,
+            plan.output_rows,
+            plan.output_targets,
+            plan.output_top,
+        )
+        for array in arrays:
+            assert array.dtype == np.int32
+            assert array.flags.c_contiguous
+            assert not array.flags.writeable
+        rows, sequences = len(plan.token_ids), len(plan.context_lens)
+        assert 1 <= rows <= self.max_batched_tokens
+        assert 1 <= sequences <= self.max_batch
+        assert plan.row_starts.shape == (sequences + 1,)
+        assert plan.row_starts[0] == 0
+        assert plan.row_starts[-1] == rows
+        assert (np.diff(plan.row_starts) > 0).all()
+        assert ((plan.token_ids >= 0) & (plan.token_ids < self.vocab_size)).all()
+        outputs = len(plan.output_rows)
+        assert plan.output_targets.shape == plan.output_top.shape == (outputs,)
+        assert len(plan.samplers) == outputs
+        assert (np.diff(plan.output_rows) > 0).all()
+        assert ((plan.output_rows >= 0) & (plan.output_rows < rows)).all()
+        assert ((plan.output_top >= -1) & (plan.output_top <= 20)).all()
+        self._check_tables(plan)
+
+    def _check_tables(self, plan: StepPlan) -> None:
+        holders: dict[int, list[int]] = {}
+        written: dict[int, int] = {}
+        assert plan.block_tables.shape[0] == len(plan.context_lens)
+        for seq, start in enumerate(plan.context_lens.tolist()):
+            end = start + int(plan.row_starts[seq + 1] - plan.row_starts[seq])
+            row = plan.block_tables[seq].tolist()
+            used = [block for block in row if block >= 0]
+            assert row == used + [-1] * (len(row) - len(used)), "blocks after a gap"
+            assert len(set(used)) == len(used), "a block twice in one table"
+            assert all(block < self.num_blocks for block in used)
+            assert len(used) * self.block_size >= end, "no block for a row"
+            for block in used:
+                holders.setdefault(block, []).append(seq)
+            for block in used[start // self.block_size : -(-end // self.block_size)]:
+                assert block not in written, "two sequences write one block"
+                written[block] = seq
+        for block in written:
+            assert len(holders[block]) == 1, f"block {block} is written while shared"
+
+
+def expected_tokens(
+    prompt: Sequence[int], params: SamplingParams, *, vocab_size: int, context_len: int
+) -> list[int]:
+    """What a request must produce whatever else is running. `params.seed` must be set."""
+    assert params.seed is not None
+    sampler = FakeSampler(
+        temperature=params.temperature,
+        top_k=params.top_k,
+        top_p=params.top_p,
+        min_p=params.min_p,
+        repetition_penalty=params.repetition_penalty,
+        presence_penalty=params.presence_penalty,
+        frequency_penalty=params.frequency_penalty,
+        logit_bias=params.logit_bias,
+        seed=params.seed % 2**64,
+        min_tokens=params.min_tokens,
+        stop_token_ids=sorted(params.stop_token_ids),
+        prompt_ids=prompt,
+    )
+    digests = prefix_digests(prompt)
+    limit = context_len - len(prompt)
+    if params.max_tokens is not None:
+        limit = min(limit, params.max_tokens)
+    while sampler.num_accepted < limit:
+        token = sampler.sample(mix(*digests), vocab_size)
+        sampler.accept(token)
+        digests.append(mix(token, len(digests), digests[-1]))
+        if token in params.stop_token_ids:
+            break
+    return sampler.accepted
+
+
+def prefix_digests(tokens: Sequence[int]) -> list[int]:
+    """The stored digest of each position; `mix` of the first n are the logits after n tokens."""
+    digests: list[int] = []
+    for position, token in enumerate(tokens):
+        digests.append(mix(token, position, digests[-1] if digests else 0))
+    return digests

@@ -1,0 +1,193 @@
+"""An engine that answers from a script, on a thread of its own, one token per request and step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ftllm.engine.request import (
+    Event,
+    FinishedEvent,
+    FinishReason,
+    PromptLogprobsEvent,
+    Request,
+    Sink,
+    TokenLogprobs,
+    TokensEvent,
+)
+from ftllm.engine.stats import EngineStats
+from ftllm.errors import EngineStoppedError
+
+Script = Callable[[Request], Sequence[int]]
+CACHED_TOKENS = 3  # what every FinishedEvent claims
+
+
+@dataclass(slots=True)
+class _Live:
+    request: Request
+    sink: Sink
+    script: list[int]
+    sent: int = 0
+    prefilled: bool = False
+
+
+def logprobs_of(token_id: int, top: int) -> TokenLogprobs:
+    """The chosen token at -0.5, then its successors at -1.5, -2.5 …"""
+    likely = tuple((token_id + place, -0.5 - place) for place in range(top))
+    return TokenLogprobs(token_id, -0.5, likely)
+
+
+class FakeEngine:
+    """`script(request)` gives the tokens of an answer; it ends at a stop id, at max_tokens, or at
+    the script's end. `go` can be cleared to hold the engine before its next step."""
+
+    def __init__(self, script: Script, *, step_seconds: float = 0.0) -> None:
+        self.script = script
+        self.step_seconds = step_seconds
+        self.go = threading.Event()
+        self.go.set()
+        self.refuse: Exception | None = None  # raised by submits from number refuse_from on
+        self.refuse_from = 0
+        self.fail_after: int | None = None  # tokens, then an ERROR event
+        self.alive = True
+        self.last_step_at = time.monotonic()
+        self.requests: list[Request] = []
+        self.aborted: list[str] = []
+        self.steps = 0
+        self.shut_down = False
+        self._live: dict[str, _Live] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="fake-engine", daemon=True)
+        self._thread.start()
+
+    def shutdown(self) -> None:
+        with self._changed:
+            self.shut_down = True
+            self._changed.notify()
+        self.go.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            assert not self._thread.is_alive()
+        for live in list(self._live.values()):
+            self._finish(live, FinishReason.ABORTED, [])
+
+    def submit(self, request: Request, sink: Sink) -> None:
+        if self.shut_down:
+            raise EngineStoppedError("stopped")
+        if self.refuse is not None and len(self.requests) >= self.refuse_from:
+            raise self.refuse
+        with self._changed:
+            assert request.request_id not in self._live, "ids are unique"
+            self.requests.append(request)
+            script = list(self.script(request))
+            self._live[request.request_id] = _Live(request, sink, script)
+            self._changed.notify()
+
+    def abort(self, request_id: str) -> None:
+        with self._changed:
+            self.aborted.append(request_id)
+            self._changed.notify()
+
+    def stats(self) -> EngineStats:
+        live = len(self._live)
+        return EngineStats(
+            alive=self.alive,
+            running=live,
+            waiting=0,
+            kv_blocks=100,
+            kv_blocks_used=live,
+            kv_blocks_cached=0,
+            prefix_queried_tokens=0,
+            prefix_hit_tokens=0,
+            preemptions=0,
+            steps=self.steps,
+            failed_steps=0,
+            prompt_tokens=0,
+            generated_tokens=0,
+            finished_stop=0,
+            finished_length=0,
+            finished_aborted=0,
+            finished_error=0,
+            rejected=0,
+            last_step_at=self.last_step_at,
+        )
+
+    @property
+    def live(self) -> int:
+        return len(self._live)
+
+    def wait_idle(self, seconds: float = 5.0) -> bool:
+        """True once nothing is live."""
+        deadline = time.monotonic() + seconds
+        while self._live and time.monotonic() < deadline:
+            time.sleep(0.002)
+        return not self._live
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self.shut_down and not self._live:
+                    self._changed.wait()
+            self.go.wait()
+            if self.shut_down:
+                return
+            self._step()
+            if self.step_seconds:
+                time.sleep(self.step_seconds)
+
+    def _step(self) -> None:
+        self.steps += 1
+        self.last_step_at = time.monotonic()
+        for live in list(self._live.values()):
+            request_id = live.request.request_id
+            if request_id in self.aborted:
+                self._finish(live, FinishReason.ABORTED, [])
+            elif self.fail_after is not None and live.sent >= self.fail_after:
+                self._finish(live, FinishReason.ERROR, [], error="secret: kernel 7 fell over")
+            else:
+                self._advance(live)
+
+    def _advance(self, live: _Live) -> None:
+        params = live.request.params
+        events: list[Event] = []
+        if not live.prefilled and params.prompt_logprobs is not None:
+            ids = live.request.prompt_ids
+            known = [logprobs_of(token_id, params.prompt_logprobs) for token_id in ids[1:]]
+            events.append(PromptLogprobsEvent(live.request.request_id, (None, *known)))
+        live.prefilled = True
+        if not live.script:
+            self._finish(live, FinishReason.STOP, events)
+            return
+        token_id = live.script.pop(0)
+        live.sent += 1
+        logprobs = None
+        if params.logprobs is not None:
+            logprobs = (logprobs_of(token_id, params.logprobs),)
+        events.append(TokensEvent(live.request.request_id, (token_id,), logprobs))
+        if token_id in params.stop_token_ids and live.sent > params.min_tokens:
+            self._finish(live, FinishReason.STOP, events)
+        elif live.sent == params.max_tokens:
+            self._finish(live, FinishReason.LENGTH, events)
+        else:
+            live.sink(events)
+
+    def _finish(
+        self, live: _Live, reason: FinishReason, events: list[Event], error: str | None = None
+    ) -> None:
+        del self._live[live.request.request_id]
+        events.append(
+            FinishedEvent(
+                request_id=live.request.request_id,
+                reason=reason,
+                prompt_tokens=len(live.request.prompt_ids),
+                cached_tokens=CACHED_TOKENS,
+                output_tokens=live.sent,
+                error=error,
+            )
+        )
+        live.sink(events)

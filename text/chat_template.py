@@ -1,0 +1,170 @@
+"""Renders a conversation with a model's chat template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ftllm.errors import OptionError, RequestError
+from ftllm.text.template_messages import (
+    TemplateForm,
+    tests_for_none,
+    tests_for_string,
+    walks_content_parts,
+)
+
+
+class ChatTemplate:
+    """A chat template, compiled once. Immutable, safe to use from any thread.
+
+    Templates come with models from anywhere, so they run in Jinja's sandbox: no attribute that
+    leads out of the data, no change of the data, no loop over more than 100,000 numbers. The
+    environment is the one that templates are written for (transformers' `apply_chat_template`).
+    """
+
+    def __init__(self, source: str, *, bos_token: str | None, eos_token: str | None) -> None:
+        environment = _environment()
+        try:
+            self._template = environment.from_string(source)
+            walks_parts = walks_content_parts(environment, source)
+        except (TemplateError, RecursionError) as error:
+            where = f" in line {line}" if (line := getattr(error, "lineno", None)) else ""
+            raise OptionError(
+                f"the chat template does not compile{where}: {error}; "
+                "correct it or give another with --chat_template FILE"
+            ) from error
+        named = {"bos_token": bos_token, "eos_token": eos_token}
+        self._tokens = {name: text for name, text in named.items() if text is not None}
+        takes_strings = not walks_parts or tests_for_string(source)
+        self._form = TemplateForm(
+            walks_parts=walks_parts,
+            takes_strings=takes_strings,
+            tests_none=tests_for_none(source),
+            text_arguments=_wants_text_arguments(
+                self._template, self._tokens, text_content=takes_strings
+            ),
+        )
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        *,
+        tools: Sequence[Mapping[str, object]] | None = None,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, object] = {},
+    ) -> str:
+        """The prompt for `messages`, which follow OpenAI's chat format.
+
+        `variables` are further names for the template (chat_template_kwargs); they do not replace
+        the ones it always gets. Raises `RequestError` when the template refuses the messages.
+        """
+        context = {
+            "documents": None,
+            **variables,
+            **self._tokens,
+            "messages": self._form.messages(messages),
+            "tools": list(tools) if tools else None,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        try:
+            return self._template.render(context)
+        except _Refusal as error:
+            raise _invalid(f"the model's chat template refused the messages: {error}") from error
+        except Exception as error:  # a template is a program; it can fail in any way
+            raise _invalid(
+                "the model's chat template failed on these messages "
+                f"({type(error).__name__}: {error}); it may not know a role or a field used here"
+            ) from error
+
+
+class _Refusal(TemplateError):
+    """The template called raise_exception."""
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}…{% endgeneration %}` marks what a model wrote, for training; no effect."""
+
+    tags = {"generation"}  # noqa: RUF012 (Jinja's own protocol)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _to_json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Plain JSON: Jinja's own filter would escape HTML."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _raise_exception(message: object) -> None:
+    raise _Refusal(str(message))
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.now().strftime(pattern)
+
+
+def _wants_text_arguments(
+    template: Template, tokens: Mapping[str, str], *, text_content: bool
+) -> bool:
+    """The template prints a tool call's arguments as they are, so they must be JSON text.
+
+    Told by rendering a call with an object: it fails, or a Python dictionary gets printed.
+    """
+    as_object = _render_probe(template, tokens, {"probe_key": 1}, text_content=text_content)
+    if "probe_key" in as_object and "{'probe_key'" not in as_object:
+        return False
+    as_text = _render_probe(template, tokens, '{"probe_key": 1}', text_content=text_content)
+    return '{"probe_key"' in as_text
+
+
+def _render_probe(
+    template: Template, tokens: Mapping[str, str], arguments: object, *, text_content: bool
+) -> str:
+    def content(text: str) -> object:
+        return text if text_content else [{"type": "text", "text": text}]
+
+    call = {
+        "id": "call00001",  # nine letters and digits: some templates insist
+        "type": "function",
+        "function": {"name": "probe", "arguments": arguments},
+    }
+    messages = [
+        {"role": "user", "content": content("probe")},
+        {"role": "assistant", "content": content(""), "tool_calls": [call]},
+        {"role": "tool", "content": content("1"), "tool_call_id": "call00001", "name": "probe"},
+    ]
+    try:
+        return template.render(
+            {**tokens, "messages": messages, "tools": None, "add_generation_prompt": False}
+        )
+    except Exception:  # a template without tool calls may fail in any way
+        return ""
+
+
+def _invalid(message: str) -> RequestError:
+    return RequestError(message, param="messages", code="invalid_messages")

@@ -1,0 +1,42 @@
+"""Turns generated tokens into text piece by piece."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+from ftllm.text.tokenizer import Tokenizer
+
+
+class IncrementalDetokenizer:
+    """Emits text as soon as its characters are complete; O(1) a token.
+
+    All that `feed` and `finish` return, joined, equals `Tokenizer.decode` of all ids fed. With
+    `prompt_ids` the text continues that prompt, so that the first space counts.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        skip_special_tokens: bool = True,
+        prompt_ids: Sequence[int] = (),
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._skip = skip_special_tokens
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._at_start = tokenizer.drops_first_space and not any(
+            tokenizer.visible_bytes(prompt_ids, skip_special_tokens=skip_special_tokens)
+        )
+
+    def feed(self, token_ids: Sequence[int]) -> str:
+        """The characters that `token_ids` complete."""
+        data = b"".join(self._tokenizer.visible_bytes(token_ids, skip_special_tokens=self._skip))
+        if self._at_start and data:
+            self._at_start = False
+            data = data.removeprefix(b" ")
+        return self._utf8.decode(data)
+
+    def finish(self) -> str:
+        """The end: an incomplete character becomes U+FFFD."""
+        return self._utf8.decode(b"", True)
