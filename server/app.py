@@ -7,14 +7,11 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from ftllm.errors import FtllmError
 from ftllm.server.auth import KeyGate, KeyRing
 from ftllm.server.envelope import RequestEnvelope
-from ftllm.server.errors import RefusedError, handle_error
+from ftllm.server.errors import ANSWERED_ERRORS, handle_error
 from ftllm.server.model import ServedModel
 from ftllm.server.openapi import DocumentedAPI
 from ftllm.server.routes import chat_completions, completions, health, models
@@ -50,6 +47,6 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
     app.body_schemas = BODY_SCHEMAS
     for route in ROUTES:
         app.include_router(route.create_router(services))
-    for error in (FtllmError, RefusedError, ValidationError, HTTPException):
+    for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, handle_error)
     return app

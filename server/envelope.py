@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -9,6 +10,7 @@ import traceback
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ftllm.errors import EngineStoppedError
 from ftllm.server.errors import ClientDisconnectedError, error_response, is_expected, reply_for
 from ftllm.server.request_id import choose_request_id
 
@@ -43,7 +45,10 @@ class RequestEnvelope:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as problem:
+            # Only a server that stops cancels requests, and this task then ends here anyway.
+            stopping = EngineStoppedError("The request was cancelled.")
+            error = problem if isinstance(problem, Exception) else stopping
             if not is_expected(error):
                 log_failure(error, request_id=request_id, hide_input=self._hide_input)
             if status:  # too late for another status: an unfinished body tells the client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -65,6 +66,17 @@ class ClientDisconnectedError(Exception):
     """The client hung up: nobody is left to answer."""
 
 
+ANSWERED_ERRORS: Final = (
+    RefusedError,
+    RequestError,
+    QueueFullError,
+    EngineStoppedError,
+    ValidationError,
+    HTTPException,
+)
+"""Part of normal service. Anything else is a failure: logged, and a 500."""
+
+
 def reply_for(error: Exception, *, request_id: str) -> ErrorReply:
     """The reply for any exception. Errors that are not about the request reveal only its id."""
     match error:
@@ -95,20 +107,11 @@ def reply_for(error: Exception, *, request_id: str) -> ErrorReply:
 
 def is_expected(error: Exception) -> bool:
     """True for errors that need no traceback in the log."""
-    expected = (
-        RefusedError,
-        RequestError,
-        QueueFullError,
-        EngineStoppedError,
-        ValidationError,
-        HTTPException,
-        ClientDisconnectedError,
-    )
-    return isinstance(error, expected)
+    return isinstance(error, (*ANSWERED_ERRORS, ClientDisconnectedError))
 
 
 async def handle_error(request: Request, error: Exception) -> Response:
-    """FastAPI's exception handler for every expected error."""
+    """FastAPI's exception handler for `ANSWERED_ERRORS`."""
     return error_response(reply_for(error, request_id=request.state.request_id))
 
 

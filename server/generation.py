@@ -40,8 +40,8 @@ class ChoiceResult:
 class Generation:
     """Sequences that are answered together: n choices of one prompt, or of several.
 
-    Made by `start_generation`. Whoever holds it must call `close` in the end; that aborts what
-    still runs and may come at any time, also twice.
+    Made by `start_generation`. Whoever holds it must call `close` in the end, or `collect`, which
+    does. Closing aborts what still runs; it may come at any time, also twice.
     """
 
     def __init__(self, bridge: EngineBridge, streams: Sequence[ChoiceStream], *, n: int) -> None:
@@ -87,15 +87,18 @@ class Generation:
         return []
 
     async def collect(self) -> list[ChoiceResult]:
-        """Runs to the end and returns the choices by index."""
+        """Runs to the end, closes, and returns the choices by index."""
         texts: list[list[str]] = [[] for _ in self._streams]
         logprobs: list[list[PlacedLogprob]] = [[] for _ in self._streams]
         reasons = [""] * len(self._streams)
-        while deltas := await self.next_deltas():
-            for delta in deltas:
-                texts[delta.index].append(delta.text)
-                logprobs[delta.index] += delta.logprobs
-                reasons[delta.index] = delta.finish_reason or reasons[delta.index]
+        try:
+            while deltas := await self.next_deltas():
+                for delta in deltas:
+                    texts[delta.index].append(delta.text)
+                    logprobs[delta.index] += delta.logprobs
+                    reasons[delta.index] = delta.finish_reason or reasons[delta.index]
+        finally:
+            self.close()
         return [
             ChoiceResult("".join(parts), entries, reason)
             for parts, entries, reason in zip(texts, logprobs, reasons, strict=True)

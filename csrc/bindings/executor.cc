@@ -32,20 +32,21 @@ std::span<const int32_t> view(const Ints& array) {
   return {array.data(), static_cast<size_t>(array.size())};
 }
 
-// Collects every value of a step as numpy arrays, by name.
+// Collects every value of a step as numpy arrays, by name; slices of outputs are joined.
 py::dict run_trace(Executor& executor, const Graph& graph, const StepInput& input,
                    const StepOutput& output) {
-  std::vector<std::pair<ValueId, std::vector<float>>> values;
+  std::vector<std::vector<float>> values(graph.values().size());
   const Executor::Trace trace = [&](ValueId id, const float* data, int64_t rows) {
-    values.emplace_back(id, std::vector<float>(data, data + rows * graph.width(id)));
+    std::vector<float>& value = values[static_cast<size_t>(id)];
+    value.insert(value.end(), data, data + rows * graph.width(id));
   };
   executor.step(input, output, &trace);
   py::dict named;
-  for (const auto& [id, data] : values) {
-    const int64_t width = graph.width(id);
-    py::array_t<float> array({static_cast<int64_t>(data.size()) / width, width});
-    std::copy(data.begin(), data.end(), array.mutable_data());
-    named[py::str(graph.value(id).name)] = array;
+  for (size_t id = 0; id < values.size(); ++id) {
+    const int64_t width = graph.values()[id].width;
+    py::array_t<float> array({static_cast<int64_t>(values[id].size()) / width, width});
+    std::copy(values[id].begin(), values[id].end(), array.mutable_data());
+    named[py::str(graph.values()[id].name)] = array;
   }
   return named;
 }

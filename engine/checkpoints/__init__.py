@@ -23,10 +23,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
     A folder without safetensors that holds exactly one .gguf (or one split set) opens as GGUF.
     Raises `CheckpointError` for what is missing or damaged.
     """
-    if path.is_dir():
-        return _open_folder(path)
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such file or folder")
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.exists():
+            raise CheckpointError(f"{path}: no such file or folder")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{path}: give the folder {path.parent}, which has its config.json")
     return GgufCheckpoint(path)

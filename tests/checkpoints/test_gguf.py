@@ -169,6 +169,8 @@ class TestUnsoundFiles:
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="no such file"):
             open_checkpoint(tmp_path / "absent.gguf")
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            open_checkpoint(tmp_path / ("x" * 5000))
         refused(tmp_path, b"", "empty")
 
     def test_another_format(self, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from rich.console import Console
-from scripted_model import ScriptedEngine, fake_model
+from scripted_model import TEMPLATE, ScriptedEngine, fake_model
 
 from ftllm.cli.chat_session import ChatSession
 from ftllm.cli.repl import Repl
@@ -49,11 +49,10 @@ class Screen:
         keyboard: Keyboard,
         *,
         reply: Callable[[str], str] = lambda prompt: f"<{prompt}>",
-        template: bool = True,
+        template: str | None = TEMPLATE,
         max_model_len: int = 200,
     ) -> None:
-        parts = {} if template else {"template": None}
-        model, self.engine = fake_model(reply, max_model_len=max_model_len, **parts)
+        model, self.engine = fake_model(reply, template=template, max_model_len=max_model_len)
         self.out = io.StringIO()
         self._notices = io.StringIO()
         console = Console(file=self._notices, width=200)
@@ -151,7 +150,7 @@ def test_a_question_that_does_not_fit_leaves_no_trace() -> None:
 
 
 def test_a_base_model_gets_each_text_by_itself() -> None:
-    assert Screen(Keyboard("one", "two"), template=False).prompts == ["one", "two"]
+    assert Screen(Keyboard("one", "two"), template=None).prompts == ["one", "two"]
 
 
 def test_a_stopped_engine_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:

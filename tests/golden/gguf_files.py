@@ -12,8 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.golden.rows import Float32Array, GoldenRow
-from tests.golden.weights import Config, head_dim, integer, is_gemma, make_weights
+from tests.golden.rows import GoldenRow
+from tests.golden.weights import (
+    Config,
+    Float32Array,
+    head_dim,
+    integer,
+    is_gemma,
+    make_weights,
+)
 
 GGUF_ROWS: Mapping[str, str] = {  # row to general.architecture: rows that GGUF can express
     "llama": "llama",
@@ -131,7 +138,7 @@ def gguf_metadata(row: GoldenRow) -> dict[str, object]:
 
 def _converted(name: str, value: Float32Array, config: Config) -> Float32Array:
     if is_gemma(config) and name.endswith("norm.weight"):
-        return value + np.float32(1)
+        return (value + 1).astype(np.float32)
     if config["model_type"] == "llama" and (".q_proj." in name or ".k_proj." in name):
         heads = "num_attention_heads" if ".q_proj." in name else "num_key_value_heads"
         return _interleaved(value, integer(config, heads))
@@ -141,7 +148,7 @@ def _converted(name: str, value: Float32Array, config: Config) -> Float32Array:
 def _interleaved(rows: Float32Array, heads: int) -> Float32Array:
     """Rotary pairs side by side: rows (i, i + D/2) of a head become rows (2i, 2i + 1)."""
     halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, -1)
-    return halves.swapaxes(1, 2).reshape(rows.shape)
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape), np.float32)
 
 
 def _rope_factors(config: Config) -> Float32Array | None:

@@ -1,7 +1,7 @@
 """Recompute the golden rows with transformers (needs torch and transformers >= 5).
 
-    python -m tests.golden.make_models [ROW …]          from the repository's root
-    python -m tests.golden.make_models --find_seed ROW  try seeds until no argmax is a near tie
+python -m tests.golden.make_models [ROW …]          from the repository's root
+python -m tests.golden.make_models --find_seed ROW  try seeds until no argmax is a near tie
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from tests.golden.rows import (
     RELATIVE_TOLERANCE,
     SAME_GOLDEN,
     SEEDS,
-    Float32Array,
     write_safetensors,
 )
-from tests.golden.weights import fingerprint, make_weights
+from tests.golden.weights import Float32Array, fingerprint, make_weights
 
 PROMPT_LENGTH = 36
 GREEDY_STEPS = 16

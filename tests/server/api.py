@@ -44,11 +44,11 @@ class Api:
 
         return asyncio.run(call())
 
-    def chat(self, text: str = "Hi", **fields: object) -> httpx.Response:
+    def chat(self, text: str = "Hi", /, **fields: object) -> httpx.Response:
         body = {"model": "tiny/model", "messages": [{"role": "user", "content": text}], **fields}
         return self.post("/v1/chat/completions", body)
 
-    def complete(self, prompt: object = "Hi", **fields: object) -> httpx.Response:
+    def complete(self, prompt: object = "Hi", /, **fields: object) -> httpx.Response:
         body = {"model": "tiny/model", "prompt": prompt, **fields}
         return self.post("/v1/completions", body)
 
@@ -82,8 +82,9 @@ def error_of(response: httpx.Response, status: int) -> Json:
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
-    """Serves `app` on a free port of 127.0.0.1; gives the base URL."""
+def listening(app: FastAPI, *, patience: int = 5) -> Iterator[str]:
+    """Serves `app` on a free port of 127.0.0.1; gives the base URL. At the end, requests have
+    `patience` seconds to finish before they are cancelled."""
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -93,7 +94,7 @@ def listening(app: FastAPI) -> Iterator[str]:
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=patience,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn", daemon=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ftllm.engine.request import Request
 from ftllm.errors import EngineStoppedError, QueueFullError
 from ftllm.server.app import create_app
 from ftllm.server.settings import ServerSettings
@@ -229,7 +230,7 @@ def test_top_logprobs_need_logprobs(api: Api) -> None:
 
 def test_messages_of_every_accepted_shape(api: Api, engine: FakeEngine) -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    answer = {
+    answer: dict[str, object] = {
         "role": "assistant",
         "content": "yes",
         "refusal": None,
@@ -301,6 +302,7 @@ def test_template_variables(api: Api, engine: FakeEngine) -> None:
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "x"}),
         ("web_search_options", {}),
+        ("chat_template_kwargs", {"messages": []}),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -399,6 +401,10 @@ def test_an_engine_error_in_a_stream(api: Api, engine: FakeEngine) -> None:
 
 
 def test_a_shutdown_in_a_stream(api: Api, engine: FakeEngine) -> None:
-    engine.script = lambda request: (engine.aborted.append(request.request_id), says("x"))[1]
+    def script(request: Request) -> list[int]:
+        engine.aborted.append(request.request_id)  # not by the server: as a shutdown does
+        return says("x")
+
+    engine.script = script
     chunks = chunks_of(api.chat(stream=True))
     assert chunks[-1]["error"]["code"] == "engine_stopped"

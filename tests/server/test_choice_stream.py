@@ -84,11 +84,10 @@ def test_a_stop_string_ends_the_text_at_once() -> None:
     assert choice.feed([tokens(HELLO)])[0].text == "Hel"
     (delta,) = choice.feed([tokens(WORLD)])
     assert (delta.text, delta.finish_reason) == ("", "stop")
-    assert choice.stopped
-    assert not choice.finished
+    assert (choice.stopped, choice.finished) == (True, False)
     # The abort takes a step: what comes meanwhile is not part of the answer.
     assert feed(choice, tokens(65), finished(FinishReason.ABORTED)) == []
-    assert choice.finished
+    assert (choice.stopped, choice.finished) == (True, True)
     assert choice.output_tokens == 2
 
 

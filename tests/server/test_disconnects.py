@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ import pytest
 from ftllm.server.app import create_app
 from ftllm.server.settings import ServerSettings
 
-from .api import listening
+from .api import error_of, listening
 from .fake_engine import FakeEngine
 from .fake_model import FakeModel
 
@@ -89,6 +90,38 @@ def test_the_others_go_on(url: str, engine: FakeEngine) -> None:
     assert text.count('"text":"A"') == 60
     assert engine.wait_idle()
     assert len(engine.aborted) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_the_server_cancels(
+    model: FakeModel, engine: FakeEngine, stream: bool
+) -> None:
+    engine.script = lambda _: [65] * 100_000
+    engine.step_seconds = 0.005
+    body = {"prompt": "a", "stream": stream, "max_tokens": 50_000}
+
+    answers: list[httpx.Response | httpx.RemoteProtocolError] = []
+
+    def ask(url: str) -> None:
+        try:
+            answers.append(httpx.post(f"{url}/v1/completions", json=body))
+        except httpx.RemoteProtocolError as error:
+            answers.append(error)
+
+    with listening(create_app(model, ServerSettings()), patience=0) as url:
+        client = threading.Thread(target=ask, args=(url,))
+        client.start()
+        deadline = time.monotonic() + 5
+        while not engine.live and time.monotonic() < deadline:
+            time.sleep(0.01)
+    client.join(timeout=5)
+    (answer,) = answers
+    if stream:  # its status is long sent, so an unfinished body has to tell
+        assert isinstance(answer, httpx.RemoteProtocolError)
+    else:
+        assert isinstance(answer, httpx.Response)
+        assert error_of(answer, 503)["code"] == "engine_stopped"
+    assert_freed(engine, 1)
 
 
 def test_a_connection_serves_several_requests(url: str, engine: FakeEngine) -> None:

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from ftllm.errors import ContextLengthError, EngineStoppedError, QueueFullError, RequestError
+from ftllm.errors import (
+    CheckpointError,
+    ContextLengthError,
+    EngineStoppedError,
+    QueueFullError,
+    RequestError,
+)
 from ftllm.server.errors import (
     ClientDisconnectedError,
     EngineFailureError,
@@ -49,7 +55,8 @@ def test_retry_after_is_the_engines() -> None:
 
 
 def test_internal_errors_show_only_the_request_id() -> None:
-    for error in (ZeroDivisionError("secret"), EngineFailureError("secret")):
+    errors = ZeroDivisionError("secret"), EngineFailureError("secret"), CheckpointError("secret")
+    for error in errors:
         assert not is_expected(error)
         message = reply_for(error, request_id="req-77").message
         assert "req-77" in message

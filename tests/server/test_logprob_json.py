@@ -24,5 +24,6 @@ def test_of_equal_texts_the_likeliest_counts() -> None:
     # Bytes 0xFF and 0xFE both print as U+FFFD.
     placed = PlacedLogprob(0xFE, 0, -2.0, ((0xFF, -0.1), (0xFE, -2.0)))
     assert completion_logprobs([placed], TOKENIZER)["top_logprobs"] == [{"\ufffd": -0.1}]
-    (entry,) = chat_logprobs([placed], TOKENIZER)["content"]  # type: ignore[misc]
-    assert [top["bytes"] for top in entry["top_logprobs"]] == [[0xFF], [0xFE]]
+    content = chat_logprobs([placed], TOKENIZER)["content"]
+    assert isinstance(content, list)
+    assert [top["bytes"] for top in content[0]["top_logprobs"]] == [[0xFF], [0xFE]]

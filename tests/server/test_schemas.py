@@ -73,6 +73,13 @@ def test_200_stop_strings_are_told_the_limit(api: Api) -> None:
     assert "64" in message
 
 
+def test_stop_strings_and_choices_have_a_common_limit(api: Api) -> None:
+    stops = [f"{number:0>1000}" for number in range(64)]
+    assert api.chat(stop=stops).status_code == 200
+    assert error_of(api.chat(stop=stops, n=2), 400)["param"] == "stop"
+    assert api.chat(stop=["\n\nUser:", "</s>"], n=128).status_code == 200
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 @pytest.mark.parametrize(
     ("field", "template"),

@@ -1,0 +1,124 @@
+"""From a checkpoint to an executor: record the graph, pack the weights, allocate the KV cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ftllm import _core
+from ftllm.engine.checkpoints.checkpoint import Checkpoint
+from ftllm.engine.config import ModelConfig, parse_config
+from ftllm.engine.executor import CoreExecutor
+from ftllm.engine.graph import Graph
+from ftllm.engine.kv_capacity import KvDemand, kv_blocks
+from ftllm.engine.machine import default_threads
+from ftllm.engine.models import find_family, row_order
+from ftllm.engine.names import TensorNames
+from ftllm.engine.weights import WeightLoader, weight_format
+from ftllm.errors import OptionError
+
+KV_DTYPES = ("auto", "float32", "float16", "bfloat16", "int8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """See the command line's help; None and "auto" take defaults."""
+
+    dtype: str = "auto"
+    kv_cache_dtype: str = "auto"
+    threads: int | None = None
+    kv_cache_bytes: int | None = None
+    tokens: int | None = None
+    max_batch: int = 64
+    max_batched_tokens: int = 512
+    max_model_len: int | None = None
+
+    def check(self) -> None:
+        """Raise `OptionError` before any work is done."""
+        weight_format(self.dtype)
+        if self.kv_cache_dtype not in KV_DTYPES:
+            raise OptionError(
+                f"kv_cache_dtype is {self.kv_cache_dtype!r}; supported are {', '.join(KV_DTYPES)}"
+            )
+        for name, value in (
+            ("threads", self.threads),
+            ("tokens", self.tokens),
+            ("max_batch", self.max_batch),
+            ("max_batched_tokens", self.max_batched_tokens),
+            ("max_model_len", self.max_model_len),
+        ):
+            if value is not None and not 1 <= value <= 1 << 24:
+                raise OptionError(f"{name} is {value}; it must be from 1 to {1 << 24}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltModel:
+    """An executor and what it was made of."""
+
+    executor: CoreExecutor
+    core: _core.Executor
+    graph: _core.Graph
+    config: ModelConfig
+    packed_bytes: int
+    weight_formats: tuple[str, ...]
+    kv_dtype: str
+    kv_bytes: int
+
+    @property
+    def kv_tokens(self) -> int:
+        return self.executor.num_blocks * self.executor.block_size
+
+
+def build_model(
+    checkpoint: Checkpoint, options: BuildOptions, *, on_bytes: Callable[[int], None]
+) -> BuiltModel:
+    """Packs every weight that the model's family asks for. `on_bytes` counts source bytes.
+
+    Raises `CheckpointError`, `UnsupportedModelError`, `GraphError` or `OptionError`.
+    """
+    options.check()
+    config = parse_config(
+        checkpoint.config,
+        from_gguf=checkpoint.format == "gguf",
+        max_model_len=options.max_model_len,
+    )
+    family = find_family(config.model_type, from_gguf=config.from_gguf)
+    pool = _core.ThreadPool(threads=options.threads or default_threads())
+    weights = WeightLoader(
+        checkpoint,
+        TensorNames(family.GGUF_TENSORS if config.from_gguf else None),
+        dtype=options.dtype,
+        pool=pool,
+        row_order=lambda name: row_order(family, config, name),
+        on_bytes=on_bytes,
+    )
+    graph = Graph(weights)
+    logits = family.build(graph, config)
+    graph.core.set_logits(logits=logits.id)
+    kv_dtype = "float16" if options.kv_cache_dtype == "auto" else options.kv_cache_dtype
+    block_bytes = _core.kv_bytes_per_block(kv_type=kv_dtype, layers=graph.core.kv_layers)
+    demand = KvDemand(
+        limit_bytes=options.kv_cache_bytes,
+        tokens=options.tokens,
+        max_model_len=config.max_model_len,
+        max_batch=options.max_batch,
+    )
+    blocks = kv_blocks(demand, block_bytes=block_bytes, block_size=_core.KV_BLOCK_SIZE)
+    core = _core.Executor(
+        graph=graph.core,
+        pool=pool,
+        kv_type=kv_dtype,
+        kv_blocks=blocks,
+        max_tokens=options.max_batched_tokens,
+        max_sequences=min(options.max_batch, options.max_batched_tokens),
+    )
+    return BuiltModel(
+        executor=CoreExecutor(core),
+        core=core,
+        graph=graph.core,
+        config=config,
+        packed_bytes=weights.packed_bytes,
+        weight_formats=weights.formats,
+        kv_dtype=kv_dtype,
+        kv_bytes=blocks * block_bytes,
+    )

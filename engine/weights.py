@@ -1,0 +1,196 @@
+"""Packs a checkpoint's tensors into the layout that the kernels read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ftllm import _core
+from ftllm.engine.checkpoints.checkpoint import Checkpoint
+from ftllm.engine.checkpoints.tensor import TensorData
+from ftllm.engine.names import TensorNames
+from ftllm.errors import CheckpointError, OptionError
+
+Float32Array = npt.NDArray[np.float32]
+RowOrder = npt.NDArray[np.int64]
+RowOrderOf = Callable[[str], RowOrder | None]
+
+_CHUNK_BYTES = 32 << 20  # source bytes packed before their pages are given back
+_INT4_GROUPS = (32, 64, 128, 256)
+_FLOAT_FORMATS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+
+
+def weight_format(dtype: str) -> str | None:
+    """The packed format that a --dtype asks for; None keeps each tensor's own ("auto").
+
+    Raises `OptionError` listing what is supported.
+    """
+    if dtype == "auto":
+        return None
+    if dtype in _FLOAT_FORMATS:
+        return _FLOAT_FORMATS[dtype]
+    if dtype == "int8":
+        return "int8"
+    group = re.fullmatch(r"int4g(\d*)", dtype)
+    if group is not None and int(group.group(1) or 128) in _INT4_GROUPS:
+        return f"int4g{group.group(1) or 128}"
+    raise OptionError(
+        f"dtype is {dtype!r}; supported are auto, {', '.join(_FLOAT_FORMATS)}, int8, int4g and"
+        f" int4gN with N one of {', '.join(map(str, _INT4_GROUPS))}"
+    )
+
+
+class WeightLoader:
+    """Reads tensors under canonical names and gives them packed; each is packed once.
+
+    `row_order` says, by canonical name, in which order a matrix's rows are wanted. `on_bytes` is
+    told how many source bytes were consumed.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        names: TensorNames,
+        *,
+        dtype: str,
+        pool: _core.ThreadPool,
+        row_order: RowOrderOf | None = None,
+        on_bytes: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._names = names
+        self._format = weight_format(dtype)
+        self._pool = pool
+        self._row_order = row_order
+        self._on_bytes = on_bytes
+        self._matrices: dict[str, _core.Weight] = {}
+        self._present = frozenset(checkpoint.names())
+
+    @property
+    def packed_bytes(self) -> int:
+        return sum(weight.nbytes for weight in self._matrices.values())
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The packed formats in use, the one with most bytes first."""
+        sizes: dict[str, int] = {}
+        for weight in self._matrices.values():
+            sizes[weight.format] = sizes.get(weight.format, 0) + weight.nbytes
+        return tuple(sorted(sizes, key=lambda name: -sizes[name]))
+
+    def has(self, name: str) -> bool:
+        return self._names(name) in self._present
+
+    def vector(self, name: str, size: int) -> Float32Array:
+        """A tensor of `size` values as float32, whatever its stored format, in `row_order`."""
+        tensor = self._checkpoint.tensor(self._names(name))
+        if int(np.prod(tensor.shape)) != size:
+            raise _shape_error(tensor, (size,))
+        weight = _core.Weight(format="f32", rows=1, columns=size)
+        self._fill(weight, 0, tensor.data, tensor.dtype, None)
+        self._finish(tensor)
+        values = weight.unpack()[0]
+        order = self._order_of(name)
+        return values if order is None else values[order]
+
+    def matrix(self, name: str, rows: int, columns: int, *, role: str = "linear") -> _core.Weight:
+        """A (rows, columns) matrix.
+
+        `role`: "linear"; "embedding" (stays at 8 bits where linear layers go to 4: a table that is
+        also the output layer suffers most); "router" (float32: experts are chosen by it).
+        """
+        known = self._matrices.get(name)
+        if known is not None:
+            return known
+        tensor = self._checkpoint.tensor(self._names(name))
+        if tensor.shape != (rows, columns):
+            raise _shape_error(tensor, (rows, columns))
+        weight = _core.Weight(format=self._target(tensor, role), rows=rows, columns=columns)
+        self._fill(weight, 0, tensor.data, tensor.dtype, self._order_of(name))
+        self._finish(tensor)
+        self._matrices[name] = weight
+        return weight
+
+    def experts(self, name: str, experts: int, rows: int, columns: int) -> _core.Weight:
+        """`experts` matrices as one weight: a stacked tensor called `name` + ".weight", or one
+        tensor an expert, in which "{e}" of `name` is the expert's number."""
+        known = self._matrices.get(name)
+        if known is not None:
+            return known
+        stacked = self._names(name.replace("{e}.", "") + ".weight")
+        if stacked in self._present:
+            tensor = self._checkpoint.tensor(stacked)
+            if tensor.shape != (experts, rows, columns):
+                raise _shape_error(tensor, (experts, rows, columns))
+            size = len(tensor.data) // experts
+            tensors = [tensor]
+            slices = [tensor.data[e * size : (e + 1) * size] for e in range(experts)]
+        else:
+            tensors = [
+                self._checkpoint.tensor(self._names(name.replace("{e}", str(e)) + ".weight"))
+                for e in range(experts)
+            ]
+            for tensor in tensors:
+                if tensor.shape != (rows, columns) or tensor.dtype != tensors[0].dtype:
+                    raise _shape_error(tensor, (rows, columns))
+            slices = [tensor.data for tensor in tensors]
+        dtype = tensors[0].dtype
+        weight = _core.Weight(
+            format=self._target(tensors[0], "linear"), rows=rows, columns=columns, experts=experts
+        )
+        for e, data in enumerate(slices):
+            self._fill(weight, e, data, dtype, None)
+        for tensor in tensors:
+            self._finish(tensor)
+        self._matrices[name] = weight
+        return weight
+
+    def _order_of(self, name: str) -> RowOrder | None:
+        return None if self._row_order is None else self._row_order(name)
+
+    def _target(self, tensor: TensorData, role: str) -> str:
+        if role == "router":
+            return "f32"
+        if self._format is None:
+            return tensor.dtype
+        if role == "embedding" and self._format.startswith("int4"):
+            return "int8"
+        return self._format
+
+    def _fill(
+        self,
+        weight: _core.Weight,
+        expert: int,
+        data: memoryview,
+        dtype: str,
+        order: RowOrder | None,
+    ) -> None:
+        if order is not None:
+            weight.fill(
+                expert=expert, first_row=0, count=weight.rows, source=dtype, data=data,
+                order=order, pool=self._pool,
+            )  # fmt: skip
+            return
+        row_bytes = len(data) // weight.rows
+        lanes = _core.panel_rows()
+        step = max(1, _CHUNK_BYTES // max(1, row_bytes * lanes)) * lanes
+        for first in range(0, weight.rows, step):
+            count = min(step, weight.rows - first)
+            weight.fill(
+                expert=expert, first_row=first, count=count, source=dtype,
+                data=data[first * row_bytes : (first + count) * row_bytes], pool=self._pool,
+            )  # fmt: skip
+
+    def _finish(self, tensor: TensorData) -> None:
+        self._on_bytes(len(tensor.data))
+        self._checkpoint.release(tensor.name)
+
+
+def _shape_error(tensor: TensorData, expected: Sequence[int]) -> CheckpointError:
+    return CheckpointError(
+        f"tensor {tensor.name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}; the model's"
+        f" configuration asks for {tuple(expected)}"
+    )

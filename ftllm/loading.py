@@ -1,0 +1,188 @@
+"""Puts a model together: source, checkpoint, tokenizer, chat template, engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftllm import _core
+from ftllm.engine.build import BuildOptions, BuiltModel, build_model
+from ftllm.engine.checkpoints import Checkpoint, open_checkpoint
+from ftllm.engine.engine import Engine
+from ftllm.engine.engine_config import EngineConfig
+from ftllm.engine.machine import parse_size
+from ftllm.errors import CheckpointError, OptionError
+from ftllm.progress import Progress
+from ftllm.sources.resolve import resolve
+from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.gguf_tokenizer import tokenizer_from_gguf
+from ftllm.text.hf_tokenizer import load_tokenizer
+from ftllm.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How to load a model; the command line's flags have the same names."""
+
+    model: str | None = None  # None: the default small model
+    dtype: str = "auto"
+    kv_cache_dtype: str = "auto"
+    threads: int | None = None
+    kv_cache_limit: str | None = None  # such as "4g"
+    tokens: int | None = None
+    max_batch: int = 64
+    max_batched_tokens: int = 512
+    max_model_len: int | None = None
+    max_queue: int = 256
+    prefix_caching: bool = True
+    cache_dir: Path | None = None
+    revision: str | None = None
+    ori: Path | None = None  # folder whose tokenizer and config win over a GGUF's own
+    chat_template: Path | None = None
+    model_name: str | None = None  # what the API calls it
+    models_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationDefaults:
+    """Sampling that the model's authors recommend; None where they say nothing."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to serve. The engine is made, not started."""
+
+    name: str
+    engine: Engine
+    tokenizer: Tokenizer
+    chat_template: ChatTemplate | None
+    max_model_len: int
+    defaults: GenerationDefaults
+    eos_token_ids: frozenset[int]
+    summary: tuple[str, ...]  # lines to print at start
+
+
+def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
+    """Fetch, check and pack a model.
+
+    Raises `ModelSourceError`, `CheckpointError` or `OptionError`.
+    """
+    build_options = _build_options(options)
+    build_options.check()
+    files = resolve(
+        options.model,
+        cache_dir=options.cache_dir,
+        revision=options.revision,
+        models_file=options.models_file,
+        progress=progress,
+    )
+    checkpoint = open_checkpoint(files.path)
+    try:
+        tokenizer = _tokenizer(checkpoint, files.path, options.ori)
+        template = _chat_template(tokenizer, options.chat_template)
+        total = sum(len(checkpoint.tensor(name).data) for name in checkpoint.names())
+        with progress.task("Loading weights", total, "B") as task:
+            built = build_model(checkpoint, build_options, on_bytes=task.advance)
+        generation = dict(checkpoint.generation_config)
+    finally:
+        checkpoint.close()
+    config = EngineConfig(
+        max_model_len=built.config.max_model_len,
+        max_batch=options.max_batch,
+        max_batched_tokens=options.max_batched_tokens,
+        max_queue=options.max_queue,
+        prefix_caching=options.prefix_caching,
+        vocab_size=built.config.vocab_size,
+    )
+    name = options.model_name or files.name
+    return LoadedModel(
+        name=name,
+        engine=Engine(built.executor, config),
+        tokenizer=tokenizer,
+        chat_template=template,
+        max_model_len=min(built.config.max_model_len, built.kv_tokens),
+        defaults=_generation_defaults(generation),
+        eos_token_ids=tokenizer.eos_token_ids | _eos_ids(generation),
+        summary=_summary(name, built),
+    )
+
+
+def _build_options(options: LoadOptions) -> BuildOptions:
+    limit = options.kv_cache_limit
+    return BuildOptions(
+        dtype=options.dtype,
+        kv_cache_dtype=options.kv_cache_dtype,
+        threads=options.threads,
+        kv_cache_bytes=None if limit is None else parse_size(limit, "kv_cache_limit"),
+        tokens=options.tokens,
+        max_batch=options.max_batch,
+        max_batched_tokens=options.max_batched_tokens,
+        max_model_len=options.max_model_len,
+    )
+
+
+def _tokenizer(checkpoint: Checkpoint, path: Path, ori: Path | None) -> Tokenizer:
+    if ori is not None:
+        return load_tokenizer(ori)
+    if checkpoint.format == "gguf":
+        return tokenizer_from_gguf(checkpoint.metadata)
+    return load_tokenizer(path)
+
+
+def _chat_template(tokenizer: Tokenizer, file: Path | None) -> ChatTemplate | None:
+    source = tokenizer.chat_template
+    if file is not None:
+        try:
+            source = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"chat_template {file} cannot be read: {error}") from error
+    if source is None:
+        return None
+    return ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
+
+
+def _generation_defaults(generation: Mapping[str, object]) -> GenerationDefaults:
+    def number(key: str) -> float | None:
+        value = generation.get(key)
+        return float(value) if isinstance(value, int | float) and key != "top_k" else None
+
+    if generation.get("do_sample") is False:
+        return GenerationDefaults(temperature=0.0)
+    top_k = generation.get("top_k")
+    return GenerationDefaults(
+        temperature=number("temperature"),
+        top_p=number("top_p"),
+        top_k=top_k if isinstance(top_k, int) and top_k > 0 else None,
+        min_p=number("min_p"),
+        repetition_penalty=number("repetition_penalty"),
+    )
+
+
+def _eos_ids(generation: Mapping[str, object]) -> frozenset[int]:
+    value = generation.get("eos_token_id")
+    ids = value if isinstance(value, list) else [value]
+    if not all(isinstance(i, int | None) for i in ids):
+        raise CheckpointError(f"generation_config.json: eos_token_id is {value!r}")
+    return frozenset(i for i in ids if isinstance(i, int))
+
+
+def _summary(name: str, built: BuiltModel) -> tuple[str, ...]:
+    config = built.config
+    return (
+        f"model    {name}: {config.model_type}, {config.num_layers} layers,"
+        f" hidden size {config.hidden_size}, context {config.max_model_len}",
+        f"weights  {_mib(built.packed_bytes)} as {', '.join(built.weight_formats)}",
+        f"kernels  {_core.isa()}, {built.core.threads} threads",
+        f"KV cache {built.kv_tokens} tokens, {_mib(built.kv_bytes)} as {built.kv_dtype}",
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"
