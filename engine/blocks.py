@@ -11,6 +11,9 @@ from ftllm.engine.graph import Graph, Value
 Norm = Callable[[Value, str, int], Value]
 """norm(x, weight name, values normalized together)"""
 
+Mlp = Callable[[Graph, ModelConfig, Value, str], Value]
+"""mlp(g, c, x, prefix)"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionSpec:
@@ -59,19 +62,28 @@ def gated_mlp(g: Graph, c: ModelConfig, x: Value, prefix: str) -> Value:
 
 
 def pre_norm_layer(
-    g: Graph,
-    c: ModelConfig,
-    x: Value,
-    prefix: str,
-    spec: AttentionSpec,
-    mlp: Callable[[Value], Value],
+    g: Graph, c: ModelConfig, x: Value, prefix: str, spec: AttentionSpec, mlp: Mlp
 ) -> Value:
     """x + attention(norm(x)), then x + mlp(norm(x))"""
     norm = rms_norm(g, c)
     with g.scope(prefix):
         h = norm(x, f"{prefix}.input_layernorm", c.hidden_size)
         x = x + self_attention(g, c, h, f"{prefix}.self_attn", spec)
-        return x + mlp(norm(x, f"{prefix}.post_attention_layernorm", c.hidden_size))
+        h = norm(x, f"{prefix}.post_attention_layernorm", c.hidden_size)
+        return x + mlp(g, c, h, f"{prefix}.mlp")
+
+
+def pre_norm_decoder(
+    g: Graph,
+    c: ModelConfig,
+    spec_of: Callable[[int], AttentionSpec],
+    mlp_of: Callable[[int], Mlp] = lambda _: gated_mlp,
+) -> Value:
+    """Logits of a stack of `pre_norm_layer`s; layer i is made of `spec_of(i)` and `mlp_of(i)`."""
+    x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size)
+    for i in range(c.num_layers):
+        x = pre_norm_layer(g, c, x, f"model.layers.{i}", spec_of(i), mlp_of(i))
+    return lm_head(g, c, rms_norm(g, c)(g.output(x), "model.norm", c.hidden_size))
 
 
 def lm_head(g: Graph, c: ModelConfig, x: Value) -> Value:

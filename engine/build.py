@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftllm import _core
@@ -70,19 +70,26 @@ class BuiltModel:
 
 
 def build_model(
-    checkpoint: Checkpoint, options: BuildOptions, *, on_bytes: Callable[[int], None]
+    checkpoint: Checkpoint,
+    options: BuildOptions,
+    *,
+    on_bytes: Callable[[int], None],
+    original_config: Mapping[str, object] | None = None,
 ) -> BuiltModel:
     """Packs every weight that the model's family asks for. `on_bytes` counts source bytes.
+
+    `original_config`: the content of a config.json that wins over what a GGUF says.
 
     Raises `CheckpointError`, `UnsupportedModelError`, `GraphError` or `OptionError`.
     """
     options.check()
+    from_gguf = checkpoint.format == "gguf"
     config = parse_config(
-        checkpoint.config,
-        from_gguf=checkpoint.format == "gguf",
+        checkpoint.config if original_config is None else original_config,
+        from_gguf=from_gguf,
         max_model_len=options.max_model_len,
     )
-    family = find_family(config.model_type, from_gguf=config.from_gguf)
+    family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
     pool = _core.ThreadPool(threads=options.threads or default_threads())
     weights = WeightLoader(
         checkpoint,

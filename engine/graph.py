@@ -73,9 +73,7 @@ class Graph:
         self._locate(name)
         return self._value(self.core.linear(x=x.id, weight=weight, bias=bias))
 
-    def rms_norm(
-        self, x: Value, name: str, size: int, eps: float, *, offset: float = 0.0
-    ) -> Value:
+    def rms_norm(self, x: Value, name: str, size: int, eps: float, *, offset: float = 0.0) -> Value:
         """RMS normalization over runs of `size` values (Zhang and Sennrich 2019), with the weight
         plus `offset`."""
         weight = self.weights.vector(f"{name}.weight", size) + np.float32(offset)

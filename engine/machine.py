@@ -23,7 +23,9 @@ def parse_size(text: str, option: str) -> int:
 
 def default_threads() -> int:
     """Physical cores that this process may run on, at most its cgroup's CPU quota."""
-    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    cpus = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
     cores = {_core_of(cpu) for cpu in cpus}
     quota = _cpu_quota()
     return max(1, len(cores) if quota is None else min(len(cores), round(quota)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -80,5 +79,5 @@ class SamplingParams:
 
 
 def _in_range(name: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
+    if not low <= value <= high:  # also false for NaN
         raise RequestError(f"{name} is {value}; it must be from {low} to {high}.", param=name)

@@ -1,7 +1,7 @@
 """Rotary embedding: frequencies from a config's rope_parameters, or rope_theta + rope_scaling.
 
 Su et al. 2021 (arXiv:2104.09864). Scalings as Hugging Face transformers defines them: linear
-(position interpolation, arXiv:2306.15595), dynamic NTK, llama3 (Llama 3.1), yarn
+(position interpolation, arXiv:2306.15595), dynamic NTK, llama3 (by wavelength), yarn
 (arXiv:2309.00071).
 """
 
@@ -39,7 +39,9 @@ def rope_frequencies(
     share = parameters.number("partial_rotary_factor", default=1.0)
     dim = int(c.head_dim * share)
     if dim < 2 or dim % 2:
-        raise parameters.error(f"partial_rotary_factor {share} rotates {dim} of {c.head_dim} values")
+        raise parameters.error(
+            f"partial_rotary_factor {share} rotates {dim} of {c.head_dim} values"
+        )
     base = _plain(theta, dim)
     if divisors is not None:
         if divisors.shape != base.shape:

@@ -33,6 +33,8 @@ Deliveries = dict[str, list[Event]]
 
 _ORDER = attrgetter("order")
 
+_NO_LOGITS = "no logit of the next token is a number; the weights or the prompt overflow"
+
 
 class Scheduler:
     """Not thread-safe: one thread calls it. `cache` None turns prefix caching off."""
@@ -164,6 +166,8 @@ class Scheduler:
     def _add_token(self, seq: Sequence, readout: Readout, row: int) -> list[Event]:
         request_id, params = seq.request.request_id, seq.request.params
         token = readout.token_ids[row]
+        if token < 0:
+            return [self._finish(seq, FinishReason.ERROR, _NO_LOGITS)]
         events: list[Event] = []
         if seq.prompt_logprobs is not None:
             events.append(PromptLogprobsEvent(request_id, tuple(seq.prompt_logprobs)))

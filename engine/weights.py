@@ -92,7 +92,7 @@ class WeightLoader:
         weight = _core.Weight(format="f32", rows=1, columns=size)
         self._fill(weight, 0, tensor.data, tensor.dtype, None)
         self._finish(tensor)
-        values = weight.unpack()[0]
+        values: Float32Array = weight.unpack()[0]
         order = self._order_of(name)
         return values if order is None else values[order]
 

@@ -1,6 +1,174 @@
 """The C++ engine: kernels, graph executor, KV cache and sampler."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+_Float32Array = npt.NDArray[np.float32]
+_Int32Array = npt.NDArray[np.int32]
+
+KV_BLOCK_SIZE: int  # tokens in one block of the KV cache
+
+def isa() -> str:
+    """The instruction set whose kernels this process runs. Raises `OptionError` when FTLLM_ISA asks
+    for one that is unknown or that the processor lacks."""
+
+def panel_rows() -> int:
+    """Rows that weights are packed in together; `Weight.fill` starts at multiples of it."""
+
+def weight_formats() -> list[str]: ...
+def format_block(format: str) -> tuple[int, int]:
+    """(columns, bytes) of a block as files store it; 0 bytes: made at load only."""
+
+def kv_bytes_per_block(kv_type: str, layers: Sequence[tuple[int, int]]) -> int:
+    """Bytes of one KV block over all `layers`, each (KV heads, head_dim)."""
+
+class ThreadPool:
+    """A fixed team of threads; the calling thread is one of them."""
+
+    def __init__(self, threads: int) -> None: ...
+    @property
+    def size(self) -> int: ...
+
+class Weight:
+    """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels."""
+
+    def __init__(self, *, format: str, rows: int, columns: int, experts: int = 1) -> None: ...
+    def fill(
+        self,
+        *,
+        expert: int = 0,
+        first_row: int,
+        count: int,
+        source: str,
+        data: memoryview,
+        order: npt.NDArray[np.int64] | None = None,
+        pool: ThreadPool,
+    ) -> None:
+        """Pack `count` rows stored in format `source`, converting when the formats differ.
+
+        `first_row` is a multiple of `panel_rows()`; so is `count`, but for the last rows.
+        `order[i]`: which of the `count` rows of `data` becomes the i-th. Releases the GIL.
+        Raises `CheckpointError` when `data` does not have the bytes that this takes.
+        """
+
+    def unpack(self, expert: int = 0) -> _Float32Array:
+        """(rows, columns) as the kernels understand them."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def experts(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+
+class Graph:
+    """A recorded model; `engine/graph.py` says what each operator computes. Values are ids."""
+
+    def __init__(self) -> None: ...
+    def set_location(self, scope: str, source: str) -> None: ...
+    def width(self, value: int) -> int: ...
+    def embedding(self, table: Weight, factor: float) -> int: ...
+    def linear(self, x: int, weight: Weight, bias: _Float32Array | None) -> int: ...
+    def rms_norm(self, x: int, weight: _Float32Array, eps: float) -> int: ...
+    def rope_table(self, frequencies: _Float32Array, factor: float) -> int: ...
+    def rope(self, x: int, table: int, head_dim: int) -> int: ...
+    def attention(
+        self, q: int, k: int, v: int, layer: int, head_dim: int, scale: float, window: int
+    ) -> int: ...
+    def add(self, a: int, b: int) -> int: ...
+    def scale(self, x: int, factor: float) -> int: ...
+    def soft_cap(self, x: int, limit: float) -> int: ...
+    def gated(self, gate: int, up: int, activation: str) -> int: ...
+    def experts(
+        self,
+        x: int,
+        router: int,
+        gate: Weight,
+        up: Weight,
+        down: Weight,
+        top_k: int,
+        normalize: bool,
+        activation: str,
+    ) -> int: ...
+    def select_outputs(self, x: int) -> int: ...
+    def set_logits(self, logits: int) -> None: ...
+    @property
+    def names(self) -> list[str]:
+        """Each value's name."""
+
+    @property
+    def kv_layers(self) -> list[tuple[int, int]]:
+        """(KV heads, head_dim) of each attention layer."""
+
+_Step = tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array]
+
+class Executor:
+    """Runs steps of a graph over its KV cache; arrays as in `engine/plan.py`."""
+
+    def __init__(
+        self,
+        *,
+        graph: Graph,
+        pool: ThreadPool,
+        kv_type: str,
+        kv_blocks: int,
+        max_tokens: int,
+        max_sequences: int,
+    ) -> None: ...
+    @overload
+    def step(
+        self,
+        *,
+        token_ids: _Int32Array,
+        row_starts: _Int32Array,
+        context_lens: _Int32Array,
+        block_tables: _Int32Array,
+        output_rows: _Int32Array,
+        output_targets: _Int32Array,
+        output_top: _Int32Array,
+        samplers: Sequence[Sampler | None],
+        trace: Literal[False] = False,
+    ) -> _Step:
+        """(token_ids, logprobs, top_ids, top_logprobs). Releases the GIL.
+
+        Raises `GraphError` when the arrays do not fit the executor's limits or each other.
+        """
+
+    @overload
+    def step(
+        self,
+        *,
+        token_ids: _Int32Array,
+        row_starts: _Int32Array,
+        context_lens: _Int32Array,
+        block_tables: _Int32Array,
+        output_rows: _Int32Array,
+        output_targets: _Int32Array,
+        output_top: _Int32Array,
+        samplers: Sequence[Sampler | None],
+        trace: Literal[True],
+    ) -> tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array, dict[str, _Float32Array]]:
+        """With the (rows, width) matrix of every value of the graph, by name."""
+
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def kv_blocks(self) -> int: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def max_sequences(self) -> int: ...
+    @property
+    def workspace_bytes(self) -> int: ...
 
 class Sampler:
     """Sampling state of one request: its parameters, token counts and random stream.
@@ -28,3 +196,14 @@ class Sampler:
     def accept(self, token_id: int) -> None: ...
     @property
     def num_accepted(self) -> int: ...
+
+def sample_row(sampler: Sampler, logits: _Float32Array) -> int:
+    """The token that `sampler` draws from one row of logits; -1: no logit is finite. For tests."""
+
+def score_row(
+    logits: _Float32Array, target: int, top_n: int
+) -> tuple[float, _Int32Array, _Float32Array]:
+    """(log-probability of `target`, top ids, top log-probabilities). For tests."""
+
+def sampler_uniform(seed: int, n: int) -> float:
+    """The n-th number of a sampler's random stream, in [0, 1). For tests."""

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from ftllm import _core
 from ftllm.engine.build import BuildOptions, BuiltModel, build_model
-from ftllm.engine.checkpoints import Checkpoint, open_checkpoint
+from ftllm.engine.checkpoints import (
+    Checkpoint,
+    open_checkpoint,
+    read_config,
+    read_generation_config,
+)
 from ftllm.engine.engine import Engine
 from ftllm.engine.engine_config import EngineConfig
 from ftllm.engine.machine import parse_size
@@ -89,8 +94,15 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         template = _chat_template(tokenizer, options.chat_template)
         total = sum(len(checkpoint.tensor(name).data) for name in checkpoint.names())
         with progress.task("Loading weights", total, "B") as task:
-            built = build_model(checkpoint, build_options, on_bytes=task.advance)
-        generation = dict(checkpoint.generation_config)
+            built = build_model(
+                checkpoint,
+                build_options,
+                on_bytes=task.advance,
+                original_config=None if options.ori is None else read_config(options.ori),
+            )
+        generation = checkpoint.generation_config
+        if options.ori is not None:
+            generation = read_generation_config(options.ori)
     finally:
         checkpoint.close()
     config = EngineConfig(

@@ -12,6 +12,7 @@ from enum import IntEnum
 from ftllm.errors import CheckpointError
 
 _PREFIX = "tokenizer.ggml."
+_TEMPLATE = "tokenizer.chat_template"
 
 
 class TokenKind(IntEnum):
@@ -124,11 +125,12 @@ class GgufTokenizerKeys:
         """Chat templates by name; "default" is the unnamed one."""
         found = {}
         for key, value in self._metadata.items():
-            base, _, name = key.partition("tokenizer.chat_template")
-            if base or key == "tokenizer.chat_templates" or key == name:
+            if not isinstance(value, str) or not value:
                 continue
-            if isinstance(value, str) and value:
-                found[name.removeprefix(".") or "default"] = value
+            if key == _TEMPLATE:
+                found["default"] = value
+            elif key.startswith(_TEMPLATE + "."):
+                found[key.removeprefix(_TEMPLATE + ".")] = value
         return found
 
     def _list(self, name: str, of: type | tuple[type, ...]) -> list:  # type: ignore[type-arg]

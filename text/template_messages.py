@@ -11,8 +11,8 @@ from jinja2 import Environment, nodes
 
 from ftllm.errors import RequestError
 
-_NONE_TEST = re.compile(r"content['\"\]]*\s+is\s+(not\s+)?none", re.IGNORECASE)
-_STRING_TEST = re.compile(r"content['\"\]]*\s+is\s+(not\s+)?string", re.IGNORECASE)
+_NONE_TEST = re.compile(r"(?<!\w)content['\"\]]*\s+is\s+(not\s+)?none", re.IGNORECASE)
+_STRING_TEST = re.compile(r"(?<!\w)content['\"\]]*\s+is\s+(not\s+)?string", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,9 @@ class TemplateForm:
 
     def _message(self, message: Mapping[str, object], place: int) -> dict[str, object]:
         adapted = dict(message)
-        if not (self.tests_none and "content" in message and message["content"] is None):
-            adapted["content"] = self._content(message.get("content"), place)
+        content = message.get("content")
+        keeps_none = content is None and self.tests_none
+        adapted["content"] = None if keeps_none else self._content(content, place)
         calls = message.get("tool_calls")
         if isinstance(calls, Sequence) and not isinstance(calls, str):
             adapted["tool_calls"] = [self._call(call) for call in calls]

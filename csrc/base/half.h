@@ -45,7 +45,9 @@ static inline uint16_t float_to_half(float x) {
   return static_cast<uint16_t>(sign | (rounded >> 13));
 }
 
-static inline float bfloat_to_float(uint16_t b) { return bits_float(static_cast<uint32_t>(b) << 16); }
+static inline float bfloat_to_float(uint16_t b) {
+  return bits_float(static_cast<uint32_t>(b) << 16);
+}
 
 // binary32 -> bfloat16, round to nearest even.
 static inline uint16_t float_to_bfloat(float x) {

@@ -9,8 +9,8 @@ namespace ftllm {
 
 // A fixed team of threads for data-parallel loops; the caller works as thread 0.
 //
-// Workers spin for a short while after a loop, so that the next one starts within a microsecond, and
-// then sleep: an idle pool uses no CPU. One loop runs at a time; loops do not nest.
+// Workers spin for a short while after a loop, so that the next one starts within a microsecond,
+// and then sleep: an idle pool uses no CPU. One loop runs at a time; loops do not nest.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);

@@ -24,8 +24,7 @@ KvType parse_kv_type(const std::string& name) {
   if (name == "bfloat16") return KvType::kBF16;
   if (name == "int8") return KvType::kInt8;
   throw Error(Error::Kind::kOption,
-              "kv_cache_dtype is '" + name +
-                  "'; it must be float32, float16, bfloat16 or int8");
+              "kv_cache_dtype is '" + name + "'; it must be float32, float16, bfloat16 or int8");
 }
 
 std::span<const int32_t> view(const Ints& array) {
@@ -117,8 +116,8 @@ void bind_executor(py::module_& module) {
       },
       py::arg("kv_type"), py::arg("layers"));
   py::class_<PyExecutor>(module, "Executor")
-      .def(py::init<std::shared_ptr<Graph>, std::shared_ptr<ThreadPool>, const std::string&, int64_t,
-                    int64_t, int64_t>(),
+      .def(py::init<std::shared_ptr<Graph>, std::shared_ptr<ThreadPool>, const std::string&,
+                    int64_t, int64_t, int64_t>(),
            py::kw_only(), py::arg("graph"), py::arg("pool"), py::arg("kv_type"),
            py::arg("kv_blocks"), py::arg("max_tokens"), py::arg("max_sequences"))
       .def("step", &PyExecutor::step, py::kw_only(), py::arg("token_ids"), py::arg("row_starts"),

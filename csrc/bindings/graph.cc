@@ -1,3 +1,5 @@
+#include "graph/graph.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -7,7 +9,6 @@
 
 #include "base/error.h"
 #include "bindings/bindings.h"
-#include "graph/graph.h"
 #include "graph/ops.h"
 
 namespace py = pybind11;

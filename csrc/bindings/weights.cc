@@ -45,9 +45,8 @@ void fill(Weight& weight, int64_t expert, int64_t first_row, int64_t count,
     rows = order->data();
     for (int64_t i = 0; i < count; ++i) {
       if (rows[i] < 0 || rows[i] >= count) {
-        throw Error(Error::Kind::kCheckpoint,
-                    "the row order names row " + std::to_string(rows[i]) + " of " +
-                        std::to_string(count));
+        throw Error(Error::Kind::kCheckpoint, "the row order names row " + std::to_string(rows[i]) +
+                                                  " of " + std::to_string(count));
       }
     }
   }
@@ -74,8 +73,8 @@ void bind_weights(py::module_& module) {
   py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(module, "ThreadPool")
       .def(py::init([](int threads) {
              if (threads < 1 || threads > 1024) {
-               throw Error(Error::Kind::kOption, "threads is " + std::to_string(threads) +
-                                                     "; it must be from 1 to 1024");
+               throw Error(Error::Kind::kOption,
+                           "threads is " + std::to_string(threads) + "; it must be from 1 to 1024");
              }
              return std::make_shared<ThreadPool>(threads);
            }),
@@ -92,8 +91,7 @@ void bind_weights(py::module_& module) {
            py::arg("count"), py::arg("source"), py::arg("data"), py::arg("order") = py::none(),
            py::arg("pool"))
       .def("unpack", &unpack, py::arg("expert") = 0)
-      .def_property_readonly("format",
-                             [](const Weight& w) { return format_info(w.format()).name; })
+      .def_property_readonly("format", [](const Weight& w) { return format_info(w.format()).name; })
       .def_property_readonly("experts", &Weight::experts)
       .def_property_readonly("rows", &Weight::rows)
       .def_property_readonly("columns", &Weight::columns)

@@ -26,7 +26,8 @@ int64_t KvCache::head_bytes(KvType type, int head_dim) {
 
 int64_t KvCache::bytes_per_block(KvType type, const std::vector<KvLayer>& layers) {
   int64_t bytes = 0;
-  for (const KvLayer& layer : layers) bytes += 2 * layer.kv_heads * head_bytes(type, layer.head_dim);
+  for (const KvLayer& layer : layers)
+    bytes += 2 * layer.kv_heads * head_bytes(type, layer.head_dim);
   return bytes;
 }
 

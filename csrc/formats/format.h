@@ -5,9 +5,9 @@
 
 // What a weight format is made of.
 //
-// A weight matrix W has N output rows and K columns. It is packed into panels of NR consecutive rows
-// (NR = the SIMD lanes of the ISA that will read it), each a sequence of records along K, so that
-// lanes run over output rows and every output is summed over K in one fixed order.
+// A weight matrix W has N output rows and K columns. It is packed into panels of NR consecutive
+// rows (NR = the SIMD lanes of the ISA that will read it), each a sequence of records along K, so
+// that lanes run over output rows and every output is summed over K in one fixed order.
 //
 // Float formats (f32, f16, bf16): element k of the NR rows, then element k + 1, …
 //
@@ -33,8 +33,8 @@ struct DecodedBlock {
   uint8_t group_min[16] = {};    // TwoLevelScales only: multiplies −`min`
 };
 
-// Codes of 32 columns × NR rows as byte vectors. Vector j (0 to 7) holds, for each row, the codes of
-// columns 4j to 4j + 3 in consecutive bytes: the operand of an 8-bit dot product.
+// Codes of 32 columns × NR rows as byte vectors. Vector j (0 to 7) holds, for each row, the codes
+// of columns 4j to 4j + 3 in consecutive bytes: the operand of an 8-bit dot product.
 //   nibbles   vectors 0–3: low four bits of j, high four bits of j + 4
 //   1-bit     one vector: bit j of a byte is bit 4 of the code in vector j
 //   2-bit     two vectors h0, h1: bits 2(j mod 4) of h(j / 4) are bits 4–5 of the code
@@ -70,7 +70,8 @@ struct CodePlanes {
     } else {
       int code = (planes[stride * (j % 4) + at] >> (j / 4 * 4)) & 15;
       if constexpr (kBits == 5) code |= ((planes[stride * 4 + at] >> j) & 1) << 4;
-      if constexpr (kBits == 6) code |= ((planes[stride * (4 + j / 4) + at] >> (j % 4 * 2)) & 3) << 4;
+      if constexpr (kBits == 6)
+        code |= ((planes[stride * (4 + j / 4) + at] >> (j % 4 * 2)) & 3) << 4;
       return static_cast<uint8_t>(code);
     }
   }

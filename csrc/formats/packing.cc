@@ -120,12 +120,10 @@ constexpr FormatInfo describe(const char* name) {
   }
 }
 
-constexpr FormatInfo kInfos[kFormatCount] = {
-    describe<F32>("f32"),
-    describe<F16>("f16"),
-    describe<BF16>("bf16"),
+constexpr FormatInfo kInfos[kFormatCount] = {describe<F32>("f32"), describe<F16>("f16"),
+                                             describe<BF16>("bf16"),
 #define FTLLM_INFO(id, Format) describe<Format>(Format::kName),
-    FTLLM_BLOCK_FORMATS(FTLLM_INFO)
+                                             FTLLM_BLOCK_FORMATS(FTLLM_INFO)
 #undef FTLLM_INFO
 };
 
@@ -171,9 +169,8 @@ void pack_panel(FormatId target, FormatId source, const uint8_t* const* rows, in
     std::vector<float> values(static_cast<size_t>(padded(columns, 256)));
     for (int r = 0; r < nr; ++r) {
       if (rows[r] == nullptr) continue;
-      visit_format(source, [&]<class Source>(Source) {
-        read_row<Source>(rows[r], columns, values.data());
-      });
+      visit_format(
+          source, [&]<class Source>(Source) { read_row<Source>(rows[r], columns, values.data()); });
       pack_floats<Target>(values.data(), columns, nr, r, panel);
     }
   });
@@ -195,7 +192,8 @@ void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t 
         const int column = static_cast<int>(k % Format::kBlock);
         const uint8_t* scales = record + Format::kBlock / 32 * Planes::bytes(nr);
         const GroupScale group = Format::Scales::get(scales, nr, row, column / Format::kGroup);
-        const int code = Planes::get(record + column / 32 * Planes::bytes(nr), nr, row, column % 32);
+        const int code =
+            Planes::get(record + column / 32 * Planes::bytes(nr), nr, row, column % 32);
         out[k] = group.scale * static_cast<float>(code - Format::kOffset) + group.min;
       }
     }

@@ -12,9 +12,9 @@ namespace ftllm {
 
 struct FormatInfo {
   const char* name;
-  int block;             // columns of a source block; 1 for float formats
-  size_t source_bytes;   // bytes of a source block; 0 if no file stores this format
-  bool is_block;         // block format (int8 activations) or float format
+  int block;            // columns of a source block; 1 for float formats
+  size_t source_bytes;  // bytes of a source block; 0 if no file stores this format
+  bool is_block;        // block format (int8 activations) or float format
 };
 
 const FormatInfo& format_info(FormatId format);
@@ -30,7 +30,9 @@ size_t panel_bytes(FormatId format, int nr, int64_t columns);
 void pack_panel(FormatId target, FormatId source, const uint8_t* const* rows, int nr,
                 int64_t columns, uint8_t* panel);
 
-// Row `row` of a panel as float32, columns values: the scalar truth that kernels are tested against.
-void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t columns, float* out);
+// Row `row` of a panel as float32, columns values: the scalar truth that kernels are tested
+// against.
+void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t columns,
+                float* out);
 
 }  // namespace ftllm

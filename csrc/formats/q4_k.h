@@ -8,8 +8,9 @@
 
 namespace ftllm {
 
-// GGUF Q4_K: 256 codes of 4 bits in eight groups of 32 with 6-bit scales and mins. 4.5 bits a weight
-// in a file, 4.625 packed. Each run of 32 bytes holds two groups: low nibbles, then high ones.
+// GGUF Q4_K: 256 codes of 4 bits in eight groups of 32 with 6-bit scales and mins. 4.5 bits a
+// weight in a file, 4.625 packed. Each run of 32 bytes holds two groups: low nibbles, then high
+// ones.
 struct Q4_K {
   static constexpr const char* kName = "q4_k";
   static constexpr int kBlock = 256;

@@ -8,9 +8,9 @@
 
 namespace ftllm {
 
-// GGUF Q5_K: 256 codes of 5 bits in eight groups of 32 with 6-bit scales and mins. 5.5 bits a weight
-// in a file, 5.625 packed. Nibbles lie as in Q4_K; bit g of `high[k]` is the fifth bit of column
-// 32g + k.
+// GGUF Q5_K: 256 codes of 5 bits in eight groups of 32 with 6-bit scales and mins. 5.5 bits a
+// weight in a file, 5.625 packed. Nibbles lie as in Q4_K; bit g of `high[k]` is the fifth bit of
+// column 32g + k.
 struct Q5_K {
   static constexpr const char* kName = "q5_k";
   static constexpr int kBlock = 256;

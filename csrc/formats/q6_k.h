@@ -7,8 +7,8 @@
 
 namespace ftllm {
 
-// GGUF Q6_K: 256 codes of 6 bits in sixteen groups of 16 with int8 scales. 6.5625 bits a weight. Each
-// half of 128 columns has 64 bytes of low nibbles and 32 bytes of two high bits.
+// GGUF Q6_K: 256 codes of 6 bits in sixteen groups of 16 with int8 scales. 6.5625 bits a weight.
+// Each half of 128 columns has 64 bytes of low nibbles and 32 bytes of two high bits.
 struct Q6_K {
   static constexpr const char* kName = "q6_k";
   static constexpr int kBlock = 256;
@@ -26,7 +26,8 @@ struct Q6_K {
 
   static void decode(const Source& source, DecodedBlock& block) {
     block.scale = source.scale;
-    for (int g = 0; g < 16; ++g) block.group_scale[g] = static_cast<uint8_t>(source.group_scales[g]);
+    for (int g = 0; g < 16; ++g)
+      block.group_scale[g] = static_cast<uint8_t>(source.group_scales[g]);
     for (int column = 0; column < 256; ++column) {
       const int half = column / 128;
       const int quarter = column % 128 / 32;

@@ -26,7 +26,8 @@ void quantize_symmetric(const float* x, int columns, int limit, int offset, Deco
   block.scale = float_to_half(std::fabs(extreme(x, columns)) / static_cast<float>(limit));
   const float to_code = inverse(half_to_float(block.scale));
   for (int k = 0; k < columns; ++k) {
-    const float code = std::clamp(x[k] * to_code, -static_cast<float>(limit), static_cast<float>(limit));
+    const float code =
+        std::clamp(x[k] * to_code, -static_cast<float>(limit), static_cast<float>(limit));
     block.codes[k] = clamp_code(code + static_cast<float>(offset), 255);
   }
 }
@@ -77,7 +78,8 @@ void quantize_symmetric_two_level(const float* x, int offset, DecodedBlock& bloc
   block.scale = float_to_half(std::fabs(extreme(scales, 16)) / 127.0f);
   const float super = half_to_float(block.scale);
   for (int g = 0; g < 16; ++g) {
-    const int scale = std::clamp(static_cast<int>(std::lrintf(scales[g] * inverse(super))), -127, 127);
+    const int scale =
+        std::clamp(static_cast<int>(std::lrintf(scales[g] * inverse(super))), -127, 127);
     block.group_scale[g] = static_cast<uint8_t>(static_cast<int8_t>(scale));
     const float to_code = inverse(super * static_cast<float>(scale));
     for (int k = 16 * g; k < 16 * g + 16; ++k) {

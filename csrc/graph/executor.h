@@ -27,8 +27,8 @@ struct StepInput {
   std::span<const Sampler* const> samplers;
 };
 
-// Where a step's results go: engine/plan.py's StepResult, allocated by the caller. A row whose logits
-// are all NaN or -inf gets the token -1.
+// Where a step's results go: engine/plan.py's StepResult, allocated by the caller. A row whose
+// logits are all NaN or -inf gets the token -1.
 struct StepOutput {
   int32_t* token_ids;
   float* logprobs;

@@ -28,9 +28,9 @@ int Graph::add_rope_table(RopeTable table) {
 }
 
 void Graph::add_kv_layer(int layer, KvLayer shape) {
-  require(layer == static_cast<int>(kv_layers_.size()),
-          "attention layer " + std::to_string(layer) + " is recorded out of order; expected " +
-              std::to_string(kv_layers_.size()));
+  require(layer == static_cast<int>(kv_layers_.size()), "attention layer " + std::to_string(layer) +
+                                                            " is recorded out of order; expected " +
+                                                            std::to_string(kv_layers_.size()));
   kv_layers_.push_back(shape);
 }
 
@@ -40,8 +40,8 @@ void Graph::set_logits(ValueId logits) {
 }
 
 void Graph::fail(const std::string& message) const {
-  throw Error(Error::Kind::kGraph, (scope_.empty() ? "graph" : scope_) + " (" + source_ +
-                                       "): " + message);
+  throw Error(Error::Kind::kGraph,
+              (scope_.empty() ? "graph" : scope_) + " (" + source_ + "): " + message);
 }
 
 }  // namespace ftllm

@@ -37,16 +37,16 @@ struct RopeTable {
 // One step's rows as the operators see them.
 struct StepRows {
   int64_t tokens = 0;
-  const int32_t* token_ids = nullptr;   // (tokens,)
-  const int32_t* positions = nullptr;   // (tokens,)
-  const int32_t* kv_blocks = nullptr;   // (tokens,) the block that takes the token's K and V
+  const int32_t* token_ids = nullptr;  // (tokens,)
+  const int32_t* positions = nullptr;  // (tokens,)
+  const int32_t* kv_blocks = nullptr;  // (tokens,) the block that takes the token's K and V
   int64_t sequences = 0;
-  const int32_t* row_starts = nullptr;  // (sequences + 1,)
+  const int32_t* row_starts = nullptr;    // (sequences + 1,)
   const int32_t* block_tables = nullptr;  // (sequences, table_width)
   int64_t table_width = 0;
-  int64_t outputs = 0;                    // rows of the current slice of outputs
-  const int32_t* output_rows = nullptr;   // (outputs,)
-  std::vector<const float*> rope;         // per table: (tokens, 2, pairs), cos then sin
+  int64_t outputs = 0;                   // rows of the current slice of outputs
+  const int32_t* output_rows = nullptr;  // (outputs,)
+  std::vector<const float*> rope;        // per table: (tokens, 2, pairs), cos then sin
 };
 
 // What an operator runs with. `values[v]` is value v's buffer.

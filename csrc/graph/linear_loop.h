@@ -7,8 +7,8 @@
 #include "kernels/activations.h"
 #include "kernels/table.h"
 
-// How a linear layer's work is cut into items: runs of weight panels × runs of rows. Cutting changes
-// nothing in the result.
+// How a linear layer's work is cut into items: runs of weight panels × runs of rows. Cutting
+// changes nothing in the result.
 namespace ftllm {
 
 struct LinearItems {

@@ -10,10 +10,9 @@ namespace ftllm {
 Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns)
     : format_(format), experts_(experts), rows_(rows), columns_(columns) {
   if (experts <= 0 || rows <= 0 || columns <= 0) {
-    throw Error(Error::Kind::kCheckpoint, "a weight has shape " + std::to_string(experts) + " x " +
-                                              std::to_string(rows) + " x " +
-                                              std::to_string(columns) +
-                                              "; every dimension must be at least 1");
+    throw Error(Error::Kind::kCheckpoint,
+                "a weight has shape " + std::to_string(experts) + " x " + std::to_string(rows) +
+                    " x " + std::to_string(columns) + "; every dimension must be at least 1");
   }
   const int lanes = kernel_table().lanes;
   panels_ = (rows + lanes - 1) / lanes;

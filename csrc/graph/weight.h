@@ -28,9 +28,9 @@ class Weight {
     return buffer_.data() + (expert * panels_ + panel) * panel_bytes_;
   }
 
-  // Packs rows [first_row, first_row + count) of an expert from `data`, stored in `source` row after
-  // row. first_row must begin a panel; count must end one, or end the expert. `order`, when given,
-  // says which row of `data` (count entries) each packed row comes from.
+  // Packs rows [first_row, first_row + count) of an expert from `data`, stored in `source` row
+  // after row. first_row must begin a panel; count must end one, or end the expert. `order`, when
+  // given, says which row of `data` (count entries) each packed row comes from.
   void fill(int64_t expert, int64_t first_row, int64_t count, FormatId source, const uint8_t* data,
             const int64_t* order, ThreadPool& pool);
 

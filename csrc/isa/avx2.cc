@@ -71,7 +71,8 @@ struct Avx2 {
   // Unsigned code × signed activation pairs are summed in 16 bits for as many steps as cannot
   // overflow (2 · (2^kBits − 1) · 127 a step), then widened. Bytes use |w| × sign(w)·x instead.
   template <int kBits, int kVectors, int kRows, class Weights>
-  [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows]) {
+  [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x,
+                                         I (&acc)[kRows]) {
     const I ones = _mm256_set1_epi16(1);
     if constexpr (kBits == 8) {
 #pragma GCC unroll 8

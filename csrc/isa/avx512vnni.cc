@@ -31,7 +31,9 @@ struct Avx512Vnni {
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
-  static F round(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F round(F x) {
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
   static F pow2(F n) {
     const I exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
@@ -70,7 +72,8 @@ struct Avx512Vnni {
 
   // Bytes become unsigned: their kOffset of 128 is taken off through the sums of the activations.
   template <int kBits, int kVectors, int kRows, class Weights>
-  [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows]) {
+  [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x,
+                                         I (&acc)[kRows]) {
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
       I w = weights(j);

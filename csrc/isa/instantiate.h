@@ -16,15 +16,12 @@ constexpr KernelTable make_kernel_table(const char* name) {
       .isa = name,
       .lanes = Isa::kLanes,
       .tile_rows = Isa::kTileRows,
-      .linear =
-          {
-              linear_float<Isa, ElementF32>,
-              linear_float<Isa, ElementF16>,
-              linear_float<Isa, ElementBF16>,
+      .linear = {linear_float<Isa, ElementF32>, linear_float<Isa, ElementF16>,
+                 linear_float<Isa, ElementBF16>,
 #define FTLLM_LINEAR(id, Format) linear_block<Isa, Format>,
-              FTLLM_BLOCK_FORMATS(FTLLM_LINEAR)
+                 FTLLM_BLOCK_FORMATS(FTLLM_LINEAR)
 #undef FTLLM_LINEAR
-          },
+      },
       .quantize_rows = quantize_rows<Isa>,
       .rms_norm = rms_norm<Isa>,
       .add = add<Isa>,

@@ -114,10 +114,12 @@ struct Scalar {
     return each_int([&](int i) { return a.v[i] | b.v[i]; });
   }
   static I shift_right(I a, int n) {
-    return each_int([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) >> n); });
+    return each_int(
+        [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) >> n); });
   }
   static I shift_left(I a, int n) {
-    return each_int([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << n); });
+    return each_int(
+        [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << n); });
   }
 
   template <int kBits, int kVectors, int kRows, class Weights>

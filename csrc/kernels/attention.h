@@ -6,7 +6,6 @@
 #include "kernels/elementwise.h"
 #include "kernels/linear_float.h"
 
-
 // Attention over the paged KV cache, block after block with an online softmax (Milakov and
 // Gimelshein 2018; Dao et al. 2022).
 //
@@ -60,8 +59,8 @@ template <class Isa, class Element, int kRows>
 
 // out[r][d .. d + kVectors·lanes) += Σ_t p[r][t] · v[t][…] for kRows rows, t from low to high.
 template <class Isa, class Element, int kRows, int kVectors>
-[[gnu::always_inline]] inline void weigh_values(const float* p, const uint8_t* v, int head_dim, int d,
-                                                int low, int high, float* out) {
+[[gnu::always_inline]] inline void weigh_values(const float* p, const uint8_t* v, int head_dim,
+                                                int d, int low, int high, float* out) {
   typename Isa::F acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -147,7 +146,8 @@ struct AttentionBlocks {
   // Tokens of block b that row r attends to: [low, high).
   void bounds(int r, int64_t b, int& low, int& high) const {
     const int64_t position = task.position + r / task.heads;
-    const int64_t first = task.window > 0 && position >= task.window ? position - task.window + 1 : 0;
+    const int64_t first =
+        task.window > 0 && position >= task.window ? position - task.window + 1 : 0;
     const int64_t l = first - b * kKvBlock;
     const int64_t h = position + 1 - b * kKvBlock;
     low = static_cast<int>(l < 0 ? 0 : l > kKvBlock ? kKvBlock : l);
@@ -160,7 +160,8 @@ struct AttentionBlocks {
     const int rows = total_rows();
     int r = 0;
     for (; r + kRows <= rows; r += kRows) {
-      score_rows<Isa, Loaded, kRows>(q + r * task.head_dim, k, task.head_dim, scores + r * kKvBlock);
+      score_rows<Isa, Loaded, kRows>(q + r * task.head_dim, k, task.head_dim,
+                                     scores + r * kKvBlock);
     }
     for (; r < rows; ++r) {
       score_rows<Isa, Loaded, 1>(q + r * task.head_dim, k, task.head_dim, scores + r * kKvBlock);
@@ -242,7 +243,8 @@ struct AttentionBlocks {
     const bool scaled = kKvHeaderBytes<Element> > 0;
     const auto* k_scales = scaled ? reinterpret_cast<const float*>(task.k + at) : nullptr;
     const auto* v_scales = scaled ? reinterpret_cast<const float*>(task.v + at) : nullptr;
-    // Many rows share one conversion to float; few convert as they load. The arithmetic is the same.
+    // Many rows share one conversion to float; few convert as they load. The arithmetic is the
+    // same.
     const bool staged = Element::kBytes < 4 && total_rows() > 2 * Isa::kScoreRows;
     const int64_t count = kKvBlock * int64_t{task.head_dim};
     if (staged) {

@@ -6,8 +6,8 @@
 #include "base/half.h"
 #include "kernels/store.h"
 
-// Linear layers over float formats: float32 activations, one fused multiply-add per element, k after
-// k, in float32.
+// Linear layers over float formats: float32 activations, one fused multiply-add per element, k
+// after k, in float32.
 namespace ftllm {
 
 struct ElementF32 {

@@ -5,8 +5,8 @@
 // Vector mathematics over an ISA's vocabulary, and loops over a float array with a partial tail.
 namespace ftllm {
 
-// e^x, relative error below 2e-7, 0 below −87.3. Range reduction x = n·ln2 + r with ln2 split in two
-// (Cody and Waite), then a degree-6 Taylor polynomial of e^r for |r| ≤ ln2 / 2.
+// e^x, relative error below 2e-7, 0 below −87.3. Range reduction x = n·ln2 + r with ln2 split in
+// two (Cody and Waite), then a degree-6 Taylor polynomial of e^r for |r| ≤ ln2 / 2.
 template <class Isa>
 [[gnu::always_inline]] inline typename Isa::F exp(typename Isa::F x) {
   using F = typename Isa::F;

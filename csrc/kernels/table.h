@@ -5,9 +5,9 @@
 #include "formats/list.h"
 
 // The border between the generic C++ and the kernels of one ISA: plain structs of pointers and one
-// constant table of functions. Every kernel is noexcept, allocates nothing, and computes each output
-// from its own row alone, in an order that depends neither on how many rows there are nor on how
-// work is split: results are bit-identical for any batch, chunking and thread count.
+// constant table of functions. Every kernel is noexcept, allocates nothing, and computes each
+// output from its own row alone, in an order that depends neither on how many rows there are nor on
+// how work is split: results are bit-identical for any batch, chunking and thread count.
 namespace ftllm {
 
 enum class KvType : uint8_t { kF32, kF16, kBF16, kInt8, kCount };
@@ -22,49 +22,49 @@ constexpr int64_t kActivationBlockBytes = 32 + 5 * 4;
 
 // y[m, n] = Σ_k x[m, k] · W[n, k] (+ bias[n]) for the panels [panel_begin, panel_end) of W.
 struct LinearTask {
-  const uint8_t* panels;    // panel 0
+  const uint8_t* panels;  // panel 0
   int64_t panel_bytes;
   int64_t panel_begin;
   int64_t panel_end;
-  int64_t rows;             // N
-  int64_t columns;          // K
-  const float* x;           // float formats: (M, K) row-major, x_stride apart
+  int64_t rows;     // N
+  int64_t columns;  // K
+  const float* x;   // float formats: (M, K) row-major, x_stride apart
   int64_t x_stride;
-  const uint8_t* tiles;     // block formats: activation tiles of all M rows
-  int64_t row_begin;        // rows of x to compute; row_begin is a multiple of tile_rows
+  const uint8_t* tiles;  // block formats: activation tiles of all M rows
+  int64_t row_begin;     // rows of x to compute; row_begin is a multiple of tile_rows
   int64_t row_end;
-  int64_t m;                // M: rows in all tiles
-  float* y;                 // (M, N) row-major, y_stride apart
+  int64_t m;  // M: rows in all tiles
+  float* y;   // (M, N) row-major, y_stride apart
   int64_t y_stride;
-  const float* bias;        // (N,) or nullptr
+  const float* bias;  // (N,) or nullptr
 };
 
 // Attention of the query heads that share one KV head, for consecutive rows of one sequence.
 struct AttentionTask {
-  const float* q;            // first row's first head of the group; heads are head_dim apart
-  int64_t q_stride;          // floats between rows
-  float* out;                // like q
+  const float* q;    // first row's first head of the group; heads are head_dim apart
+  int64_t q_stride;  // floats between rows
+  float* out;        // like q
   int64_t out_stride;
-  int rows;                  // query tokens
-  int heads;                 // query heads of the group
+  int rows;   // query tokens
+  int heads;  // query heads of the group
   int head_dim;
-  int64_t position;          // of the first row
+  int64_t position;            // of the first row
   const int32_t* block_table;  // KV block ids of the sequence
-  const uint8_t* k;          // this KV head's K of block 0; blocks are block_bytes apart
+  const uint8_t* k;            // this KV head's K of block 0; blocks are block_bytes apart
   const uint8_t* v;
   int64_t block_bytes;
   float scale;
-  int64_t window;            // attend to the last `window` positions; 0 = all
-  float* scratch;            // attention_scratch_floats(head_dim)
+  int64_t window;  // attend to the last `window` positions; 0 = all
+  float* scratch;  // attention_scratch_floats(head_dim)
 };
 
 // Rows × heads that one attention task may hold.
 constexpr int kAttentionRows = 32;
 
 constexpr int64_t attention_scratch_floats(int head_dim) {
-  return 2 * int64_t{kKvBlock} * head_dim            // K and V of one block as float
-         + int64_t{kAttentionRows} * head_dim        // outputs
-         + int64_t{kAttentionRows} * head_dim        // scaled queries
+  return 2 * int64_t{kKvBlock} * head_dim             // K and V of one block as float
+         + int64_t{kAttentionRows} * head_dim         // outputs
+         + int64_t{kAttentionRows} * head_dim         // scaled queries
          + int64_t{kAttentionRows} * (kKvBlock + 2);  // scores, running maximum and sum
 }
 
@@ -85,8 +85,8 @@ struct KernelTable {
 
   void (*linear[kFormatCount])(const LinearTask&) noexcept;
 
-  // Quantizes rows [row_begin, row_end) of x (M, K) into activation tiles; row_begin is a multiple of
-  // tile_rows.
+  // Quantizes rows [row_begin, row_end) of x (M, K) into activation tiles; row_begin is a multiple
+  // of tile_rows.
   void (*quantize_rows)(const float* x, int64_t x_stride, int64_t columns, int64_t row_begin,
                         int64_t row_end, int64_t m, uint8_t* tiles) noexcept;
 

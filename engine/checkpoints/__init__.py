@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
 from ftllm.engine.checkpoints.gguf import GgufCheckpoint, split_parts
+from ftllm.engine.checkpoints.hf_config import read_config, read_generation_config
 from ftllm.engine.checkpoints.safetensors import (
     INDEX_NAME,
     SINGLE_NAME,
@@ -14,7 +15,13 @@ from ftllm.engine.checkpoints.safetensors import (
 from ftllm.engine.checkpoints.tensor import TensorData
 from ftllm.errors import CheckpointError, UnsupportedModelError
 
-__all__ = ["Checkpoint", "TensorData", "open_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "TensorData",
+    "open_checkpoint",
+    "read_config",
+    "read_generation_config",
+]
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

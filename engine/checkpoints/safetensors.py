@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from ftllm.engine.checkpoints.hf_config import read_config, read_generation_config
 from ftllm.engine.checkpoints.json_object import parse_json_object, read_json_object
 from ftllm.engine.checkpoints.mapped_file import MappedFile
 from ftllm.engine.checkpoints.tensor import (
@@ -39,13 +40,8 @@ class SafetensorsCheckpoint:
         self._folder = folder
         self._entries: dict[str, tuple[MappedFile, TensorEntry]] = {}
         self._files: list[MappedFile] = []
-        self.config: Mapping[str, object] = MappingProxyType(
-            read_json_object(folder / "config.json")
-        )
-        generation = folder / "generation_config.json"
-        self.generation_config: Mapping[str, object] = MappingProxyType(
-            read_json_object(generation) if generation.exists() else {}
-        )
+        self.config = read_config(folder)
+        self.generation_config = read_generation_config(folder)
         try:
             if (folder / SINGLE_NAME).exists():
                 self._add(folder / SINGLE_NAME)

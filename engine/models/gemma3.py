@@ -48,7 +48,9 @@ def _rope_tables(g: Graph, c: ModelConfig) -> tuple[int, int]:
     )
 
 
-def _layer(g: Graph, c: ModelConfig, x: Value, prefix: str, spec: AttentionSpec, norm: Norm) -> Value:
+def _layer(
+    g: Graph, c: ModelConfig, x: Value, prefix: str, spec: AttentionSpec, norm: Norm
+) -> Value:
     with g.scope(prefix):
         h = norm(x, f"{prefix}.input_layernorm", c.hidden_size)
         h = self_attention(g, c, h, f"{prefix}.self_attn", spec)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftllm.engine.blocks import AttentionSpec, gated_mlp, lm_head, pre_norm_layer, rms_norm
+from ftllm.engine.blocks import AttentionSpec, pre_norm_decoder
 from ftllm.engine.config import ModelConfig
 from ftllm.engine.graph import Graph, Value
 from ftllm.engine.models.gguf_names import DENSE
@@ -35,12 +35,8 @@ def build(g: Graph, c: ModelConfig) -> Value:
         divisors = g.vector("rope_freqs.weight", c.head_dim // 2).astype(np.float64)
     table = g.rope_table(rope_frequencies(c, rope_parameters(c), divisors=divisors))
     window = c.extra.integer("sliding_window", default=0, least=0)
-    x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size)
-    for i in range(c.num_layers):
-        prefix = f"model.layers.{i}"
-        spec = AttentionSpec(
-            layer=i, rope_table=table, scale=c.head_dim**-0.5, window=window
-        )
-        x = pre_norm_layer(g, c, x, prefix, spec, lambda h, p=prefix: gated_mlp(g, c, h, f"{p}.mlp"))
-    x = rms_norm(g, c)(g.output(x), "model.norm", c.hidden_size)
-    return lm_head(g, c, x)
+
+    def spec(layer: int) -> AttentionSpec:
+        return AttentionSpec(layer=layer, rope_table=table, scale=c.head_dim**-0.5, window=window)
+
+    return pre_norm_decoder(g, c, spec)

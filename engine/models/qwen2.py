@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftllm.engine.blocks import AttentionSpec, gated_mlp, lm_head, pre_norm_layer, rms_norm
+from ftllm.engine.blocks import AttentionSpec, pre_norm_decoder
 from ftllm.engine.config import ModelConfig
 from ftllm.engine.graph import Graph, Value
 from ftllm.engine.models.gguf_names import DENSE
@@ -28,12 +28,10 @@ def layer_windows(c: ModelConfig) -> tuple[int, ...]:
 def build(g: Graph, c: ModelConfig) -> Value:
     table = g.rope_table(rope_frequencies(c, rope_parameters(c)))
     windows = layer_windows(c)
-    x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size)
-    for i in range(c.num_layers):
-        prefix = f"model.layers.{i}"
-        spec = AttentionSpec(
-            layer=i, rope_table=table, scale=c.head_dim**-0.5, window=windows[i]
+
+    def spec(layer: int) -> AttentionSpec:
+        return AttentionSpec(
+            layer=layer, rope_table=table, scale=c.head_dim**-0.5, window=windows[layer]
         )
-        x = pre_norm_layer(g, c, x, prefix, spec, lambda h, p=prefix: gated_mlp(g, c, h, f"{p}.mlp"))
-    x = rms_norm(g, c)(g.output(x), "model.norm", c.hidden_size)
-    return lm_head(g, c, x)
+
+    return pre_norm_decoder(g, c, spec)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftllm.engine.blocks import AttentionSpec, gated_mlp, lm_head, pre_norm_layer, rms_norm
+from collections.abc import Callable
+
+from ftllm.engine.blocks import AttentionSpec, pre_norm_decoder, rms_norm
 from ftllm.engine.config import ModelConfig
 from ftllm.engine.graph import Graph, Value
 from ftllm.engine.models.gguf_names import DENSE
@@ -14,19 +16,18 @@ GGUF_ARCHITECTURES = ("qwen3",)
 GGUF_TENSORS = DENSE
 
 
-def build(g: Graph, c: ModelConfig) -> Value:
+def attention_specs(g: Graph, c: ModelConfig) -> Callable[[int], AttentionSpec]:
+    """What each layer's attention is made of."""
     table = g.rope_table(rope_frequencies(c, rope_parameters(c)))
     windows = layer_windows(c)
-    norm = rms_norm(g, c)
-    x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size)
-    for i in range(c.num_layers):
-        prefix = f"model.layers.{i}"
-        spec = AttentionSpec(
-            layer=i,
-            rope_table=table,
-            scale=c.head_dim**-0.5,
-            window=windows[i],
-            head_norm=norm,
-        )
-        x = pre_norm_layer(g, c, x, prefix, spec, lambda h, p=prefix: gated_mlp(g, c, h, f"{p}.mlp"))
-    return lm_head(g, c, norm(g.output(x), "model.norm", c.hidden_size))
+    return lambda layer: AttentionSpec(
+        layer=layer,
+        rope_table=table,
+        scale=c.head_dim**-0.5,
+        window=windows[layer],
+        head_norm=rms_norm(g, c),
+    )
+
+
+def build(g: Graph, c: ModelConfig) -> Value:
+    return pre_norm_decoder(g, c, attention_specs(g, c))

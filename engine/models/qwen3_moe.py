@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ftllm.engine.blocks import AttentionSpec, gated_mlp, lm_head, pre_norm_layer, rms_norm
+from ftllm.engine.blocks import gated_mlp, pre_norm_decoder
 from ftllm.engine.config import ModelConfig
 from ftllm.engine.graph import Graph, Value
 from ftllm.engine.models.gguf_names import MOE
-from ftllm.engine.models.qwen2 import layer_windows
-from ftllm.engine.rope import rope_frequencies, rope_parameters
+from ftllm.engine.models.qwen3 import attention_specs
 
 MODEL_TYPES = ("qwen3_moe",)
 GGUF_ARCHITECTURES = ("qwen3moe",)
@@ -39,21 +38,6 @@ def mixture(g: Graph, c: ModelConfig, x: Value, prefix: str) -> Value:
 
 
 def build(g: Graph, c: ModelConfig) -> Value:
-    table = g.rope_table(rope_frequencies(c, rope_parameters(c)))
-    windows = layer_windows(c)
-    norm = rms_norm(g, c)
-    x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size)
-    for i in range(c.num_layers):
-        prefix = f"model.layers.{i}"
-        spec = AttentionSpec(
-            layer=i,
-            rope_table=table,
-            scale=c.head_dim**-0.5,
-            window=windows[i],
-            head_norm=norm,
-        )
-        mlp = mixture if is_sparse(c, i) else gated_mlp
-        x = pre_norm_layer(
-            g, c, x, prefix, spec, lambda h, m=mlp, p=prefix: m(g, c, h, f"{p}.mlp")
-        )
-    return lm_head(g, c, norm(g.output(x), "model.norm", c.hidden_size))
+    return pre_norm_decoder(
+        g, c, attention_specs(g, c), lambda layer: mixture if is_sparse(c, layer) else gated_mlp
+    )

@@ -67,7 +67,7 @@ class SchedulerDriver:
     def abort(self, request_id: str) -> None:
         event = self.scheduler.abort(request_id)
         if event is not None:
-            self._take({request_id: [event]})
+            self.take({request_id: [event]})
 
     def step(self, *, fail: bool = False) -> list[str] | None:
         """Ids in the order of the plan's sequences; None when there was no work."""
@@ -78,9 +78,9 @@ class SchedulerDriver:
         ids = self._ids_by_table(plan.block_tables.tolist())
         result = self.executor.step(plan)  # a failing step has written, too
         if fail:
-            self._take(self.scheduler.rollback(plan, "broken"))
+            self.take(self.scheduler.rollback(plan, "broken"))
         else:
-            self._take(self.scheduler.commit(plan, Readout(plan, result)))
+            self.take(self.scheduler.commit(plan, Readout(plan, result)))
         return ids
 
     def run(self, max_steps: int = 10_000) -> None:
@@ -113,7 +113,7 @@ class SchedulerDriver:
                 context_len=self.limits.context_len,
             )
 
-    def _take(self, deliveries: Deliveries) -> None:
+    def take(self, deliveries: Deliveries) -> None:
         for request_id, events in deliveries.items():
             self.events[request_id] += events
         self.scheduler.check()

@@ -7,6 +7,7 @@ from fake_executor import FakeExecutor
 from scheduler_driver import SchedulerDriver, make_request
 
 from ftllm.engine.params import SamplingParams
+from ftllm.engine.readout import Readout
 from ftllm.engine.request import FinishReason, PromptLogprobsEvent, TokensEvent
 
 
@@ -318,6 +319,22 @@ def test_blocks_of_a_failed_step_are_not_cached() -> None:
     driver.run()
     driver.verify()
     assert driver.finish("b").cached_tokens == 0
+
+
+def test_row_without_a_finite_logit_ends_its_request_alone() -> None:
+    driver = SchedulerDriver(FakeExecutor(max_batch=2))
+    driver.add(make_request("broken", prompt(4), max_tokens=9))
+    driver.add(make_request("sound", prompt(4, 1), max_tokens=3))
+    plan = driver.scheduler.schedule()
+    assert plan is not None
+    result = driver.executor.step(plan)
+    result.token_ids[0] = -1
+    driver.take(driver.scheduler.commit(plan, Readout(plan, result)))
+    assert driver.finish("broken").reason is FinishReason.ERROR
+    assert "logit" in (driver.finish("broken").error or "")
+    driver.run()
+    assert driver.finish("sound").output_tokens == 3
+    driver.scheduler.check()
 
 
 def test_counters() -> None:

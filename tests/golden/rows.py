@@ -129,7 +129,7 @@ def write_safetensors(
 def to_bfloat16(values: Float32Array) -> npt.NDArray[np.generic]:
     """Bit patterns (uint16), rounded to nearest even."""
     bits = np.ascontiguousarray(values, "<f4").view("<u4")
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    return np.asarray((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, "<u2")
 
 
 def _to_float32(values: Float32Array) -> npt.NDArray[np.generic]:

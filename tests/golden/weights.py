@@ -139,7 +139,7 @@ def _tensor(seed: int, name: str, shape: tuple[int, ...], *, is_gemma: bool) -> 
         values = (k // 4) / 128 + (0.0 if is_gemma else 1.0)
     else:
         values = k * 2.0 ** _exponent(name, is_gemma=is_gemma)
-    return values.astype(np.float32).reshape(shape)
+    return np.asarray(values, np.float32).reshape(shape)
 
 
 def _exponent(name: str, *, is_gemma: bool) -> int:

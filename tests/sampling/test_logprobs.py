@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -90,8 +92,9 @@ def test_a_row_without_any_usable_logit_is_reported() -> None:
 def test_a_row_of_the_wrong_shape_or_type_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(V,\)"):
         _core.score_row(np.zeros((2, 3), np.float32), 0, 0)
+    doubles: Any = np.zeros(3, np.float64)
     with pytest.raises(TypeError):
-        _core.score_row(np.zeros(3, np.float64), 0, 0)  # type: ignore[arg-type]
+        _core.score_row(doubles, 0, 0)
 
 
 @pytest.mark.parametrize("gap", [0.3, 2.0, 5.5, 9.0, 10.7, 12.4])

@@ -5,11 +5,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.text.tiny_vocabularies import byte_level_keys, sentencepiece_keys
 
 from ftllm.engine.checkpoints import open_checkpoint
 from ftllm.text.gguf_tokenizer import tokenizer_from_gguf
 from ftllm.text.tokenizer import Tokenizer
+from tests.text.tiny_vocabularies import byte_level_keys, sentencepiece_keys
 
 
 @pytest.fixture(scope="session")

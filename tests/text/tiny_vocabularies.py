@@ -11,7 +11,7 @@ PREFIX = "tokenizer.ggml."
 def byte_level_keys(**changes: object) -> dict[str, object]:
     """All bytes, a few merges, two control tokens and one user-defined token.
 
-    Ids: 0-255 bytes, then "he" "ll" "hell" "hello" "Ġhello", then the five named tokens below.
+    Ids: 0-255 bytes, 256-260 "he" "ll" "hell" "hello" "Ġhello", 261-265 the named tokens below.
     """
     merges = ["h e", "l l", "he ll", "hell o", "Ġ hello"]
     pieces = [*byte_alphabet().values(), *(merge.replace(" ", "") for merge in merges)]
@@ -19,12 +19,9 @@ def byte_level_keys(**changes: object) -> dict[str, object]:
         ("<|endoftext|>", TokenKind.CONTROL),
         ("<|im_end|>", TokenKind.CONTROL),
         ("<tool_call>", TokenKind.USER_DEFINED),
-        ("\u00e9", TokenKind.USER_DEFINED),  # spelled like the byte 0xE9, but text
+        ("\u00e9t\u00e9", TokenKind.USER_DEFINED),  # spelled like bytes, but text
         ("[PAD0]", TokenKind.UNUSED),
     ]
-    pieces = [
-        piece for piece in pieces if piece != "\u00e9"
-    ]  # so that the vocabulary is one-to-one
     kinds = [TokenKind.NORMAL] * len(pieces) + [kind for _, kind in named]
     pieces += [text for text, _ in named]
     return {
@@ -45,7 +42,7 @@ def sentencepiece_keys(**changes: object) -> dict[str, object]:
     user_defined = ["<tag>", SPACE_MARK * 3]
     lone_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
     m = SPACE_MARK
-    merged = [f"{m}h", "lo", "he", "llo", "hello", f"{m}hello", f"{m}a", "ab", "aba", "ababa"]
+    merged = ["lo", "he", "llo", "hello", f"{m}hello", f"{m}a", "ab", "aba", "ababa"]
     letters = [m, *"abcdefghijklmnopqrstuvwxyz", "\u4f60"]
     pieces = [*control, *lone_bytes, *user_defined, *merged, *letters]
     kinds = (

@@ -43,8 +43,8 @@ class AttentionOp final : public Op {
     write_cache(step);
     auto* tiles = reinterpret_cast<Tile*>(step.scratch);
     const int64_t count = cut(step.rows, tiles);
-    auto* scratch = reinterpret_cast<float*>(
-        step.scratch + scratch_offset(step.rows.tokens, step.rows.sequences));
+    auto* scratch = reinterpret_cast<float*>(step.scratch +
+                                             scratch_offset(step.rows.tokens, step.rows.sequences));
     const int64_t per_tile = int64_t{shape_.kv_heads} * splits_;
     // Longest contexts last in a chunk: hand them out first.
     step.pool.parallel_for(count * per_tile, [&](int64_t item, int thread) {
@@ -135,9 +135,9 @@ class AttentionOp final : public Op {
 
 ValueId add_attention(Graph& graph, ValueId q, ValueId k, ValueId v, int layer, int head_dim,
                       float scale, int64_t window) {
-  graph.require(head_dim >= 16 && head_dim % 16 == 0 && head_dim <= 512,
-                "head_dim is " + std::to_string(head_dim) +
-                    "; it must be a multiple of 16 from 16 to 512");
+  graph.require(
+      head_dim >= 16 && head_dim % 16 == 0 && head_dim <= 512,
+      "head_dim is " + std::to_string(head_dim) + "; it must be a multiple of 16 from 16 to 512");
   const int64_t q_width = graph.width(q);
   const int64_t kv_width = graph.width(k);
   graph.require(q_width % head_dim == 0 && kv_width % head_dim == 0 && graph.width(v) == kv_width &&

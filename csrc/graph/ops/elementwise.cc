@@ -11,7 +11,8 @@ enum class Kind : uint8_t { kAdd, kScale, kSoftCap, kSiluMul, kGeluMul };
 // y = op(a, b), or op(a) with a parameter, value by value.
 class ElementwiseOp final : public Op {
  public:
-  ElementwiseOp(Kind kind, ValueId a, ValueId b, ValueId y, RowKind rows, int64_t width, float factor)
+  ElementwiseOp(Kind kind, ValueId a, ValueId b, ValueId y, RowKind rows, int64_t width,
+                float factor)
       : Op(b < 0 ? std::vector<ValueId>{a} : std::vector<ValueId>{a, b}, {y}),
         kind_(kind),
         rows_(rows),

@@ -13,15 +13,15 @@ namespace {
 // Scratch of one step, carved from the executor's. A pair is one token with one of its experts;
 // pairs are sorted by expert, so that each expert sees consecutive rows.
 struct Workspace {
-  int32_t* experts;    // (tokens, top_k) chosen experts, by rank
-  float* weights;      // (tokens, top_k)
-  int32_t* pair_of;    // (tokens, top_k) the pair's row after sorting
-  int32_t* token_of;   // (pairs,)
-  int32_t* starts;     // (experts + 1,) first pair of each expert
-  float* gathered;     // (pairs, hidden) inputs, later the experts' outputs
-  float* gate;         // (pairs, intermediate)
-  float* up;           // (pairs, intermediate)
-  uint8_t* tiles;      // activation tiles of `gathered`, later of the gated product
+  int32_t* experts;   // (tokens, top_k) chosen experts, by rank
+  float* weights;     // (tokens, top_k)
+  int32_t* pair_of;   // (tokens, top_k) the pair's row after sorting
+  int32_t* token_of;  // (pairs,)
+  int32_t* starts;    // (experts + 1,) first pair of each expert
+  float* gathered;    // (pairs, hidden) inputs, later the experts' outputs
+  float* gate;        // (pairs, intermediate)
+  float* up;          // (pairs, intermediate)
+  uint8_t* tiles;     // activation tiles of `gathered`, later of the gated product
   int64_t bytes;
 
   Workspace(uint8_t* base, int64_t tokens, int64_t top_k, int64_t experts_count, int64_t hidden,
@@ -93,7 +93,8 @@ class ExpertsOp final : public Op {
         float* weights = work.weights + token * spec_.top_k;
         const float peak = *std::max_element(logits, logits + count);
         double total = 0.0;
-        for (int64_t e = 0; e < count; ++e) total += std::exp(static_cast<double>(logits[e] - peak));
+        for (int64_t e = 0; e < count; ++e)
+          total += std::exp(static_cast<double>(logits[e] - peak));
         double kept = 0.0;
         for (int rank = 0; rank < spec_.top_k; ++rank) {
           int32_t best = -1;
@@ -157,8 +158,8 @@ class ExpertsOp final : public Op {
   }
 
   // y = x Wᵀ, each expert on its own rows.
-  void multiply(const StepContext& step, const Workspace& work, const Weight& weight, const float* x,
-                float* y) const {
+  void multiply(const StepContext& step, const Workspace& work, const Weight& weight,
+                const float* x, float* y) const {
     const int64_t columns = weight.columns();
     constexpr int64_t kPanels = 16;
     const int64_t per_expert = (weight.panels() + kPanels - 1) / kPanels;
@@ -223,9 +224,9 @@ ValueId add_experts(Graph& graph, ValueId x, ValueId router, ExpertsSpec spec) {
                     spec.up->rows() == spec.gate->rows() &&
                     spec.down->columns() == spec.gate->rows() && spec.down->rows() == hidden,
                 "the experts' shapes do not chain from width " + std::to_string(hidden));
-  graph.require(spec.top_k >= 1 && spec.top_k <= experts,
-                "top_k is " + std::to_string(spec.top_k) + " of " + std::to_string(experts) +
-                    " experts");
+  graph.require(
+      spec.top_k >= 1 && spec.top_k <= experts,
+      "top_k is " + std::to_string(spec.top_k) + " of " + std::to_string(experts) + " experts");
   const ValueId y = graph.add_value(RowKind::kTokens, hidden);
   graph.add_op(std::make_unique<ExpertsOp>(x, router, y, std::move(spec)));
   return y;
