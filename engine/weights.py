@@ -90,8 +90,7 @@ class WeightLoader:
         if int(np.prod(tensor.shape)) != size:
             raise _shape_error(tensor, (size,))
         weight = _core.Weight(format="f32", rows=1, columns=size)
-        self._fill(weight, 0, tensor.data, tensor.dtype, None)
-        self._finish(tensor)
+        self._fill(weight, tensor, tensor.data)
         values: Float32Array = weight.unpack()[0]
         order = self._order_of(name)
         return values if order is None else values[order]
@@ -109,8 +108,7 @@ class WeightLoader:
         if tensor.shape != (rows, columns):
             raise _shape_error(tensor, (rows, columns))
         weight = _core.Weight(format=self._target(tensor, role), rows=rows, columns=columns)
-        self._fill(weight, 0, tensor.data, tensor.dtype, self._order_of(name))
-        self._finish(tensor)
+        self._fill(weight, tensor, tensor.data, order=self._order_of(name))
         self._matrices[name] = weight
         return weight
 
@@ -126,25 +124,21 @@ class WeightLoader:
             if tensor.shape != (experts, rows, columns):
                 raise _shape_error(tensor, (experts, rows, columns))
             size = len(tensor.data) // experts
-            tensors = [tensor]
-            slices = [tensor.data[e * size : (e + 1) * size] for e in range(experts)]
+            parts = [(tensor, tensor.data[e * size : (e + 1) * size]) for e in range(experts)]
         else:
-            tensors = [
-                self._checkpoint.tensor(self._names(name.replace("{e}", str(e)) + ".weight"))
-                for e in range(experts)
-            ]
-            for tensor in tensors:
-                if tensor.shape != (rows, columns) or tensor.dtype != tensors[0].dtype:
+            parts = []
+            for e in range(experts):
+                tensor = self._checkpoint.tensor(
+                    self._names(name.replace("{e}", str(e)) + ".weight")
+                )
+                if tensor.shape != (rows, columns):
                     raise _shape_error(tensor, (rows, columns))
-            slices = [tensor.data for tensor in tensors]
-        dtype = tensors[0].dtype
+                parts.append((tensor, tensor.data))
         weight = _core.Weight(
-            format=self._target(tensors[0], "linear"), rows=rows, columns=columns, experts=experts
+            format=self._target(parts[0][0], "linear"), rows=rows, columns=columns, experts=experts
         )
-        for e, data in enumerate(slices):
-            self._fill(weight, e, data, dtype, None)
-        for tensor in tensors:
-            self._finish(tensor)
+        for e, (tensor, data) in enumerate(parts):
+            self._fill(weight, tensor, data, expert=e)
         self._matrices[name] = weight
         return weight
 
@@ -163,30 +157,31 @@ class WeightLoader:
     def _fill(
         self,
         weight: _core.Weight,
-        expert: int,
+        tensor: TensorData,
         data: memoryview,
-        dtype: str,
-        order: RowOrder | None,
+        *,
+        expert: int = 0,
+        order: RowOrder | None = None,
     ) -> None:
-        if order is not None:
-            weight.fill(
-                expert=expert, first_row=0, count=weight.rows, source=dtype, data=data,
-                order=order, pool=self._pool,
-            )  # fmt: skip
-            return
+        """Pack an expert from `data`, a part of `tensor`, giving its pages back as it goes."""
         row_bytes = len(data) // weight.rows
-        lanes = _core.panel_rows()
-        step = max(1, _CHUNK_BYTES // max(1, row_bytes * lanes)) * lanes
+        step = weight.rows
+        if order is None:
+            lanes = _core.panel_rows()
+            step = max(1, _CHUNK_BYTES // max(1, row_bytes * lanes)) * lanes
         for first in range(0, weight.rows, step):
             count = min(step, weight.rows - first)
             weight.fill(
-                expert=expert, first_row=first, count=count, source=dtype,
-                data=data[first * row_bytes : (first + count) * row_bytes], pool=self._pool,
-            )  # fmt: skip
-
-    def _finish(self, tensor: TensorData) -> None:
-        self._on_bytes(len(tensor.data))
-        self._checkpoint.release(tensor.name)
+                expert=expert,
+                first_row=first,
+                count=count,
+                source=tensor.dtype,
+                data=data[first * row_bytes : (first + count) * row_bytes],
+                order=order,
+                pool=self._pool,
+            )
+            self._checkpoint.release(tensor.name)
+            self._on_bytes(count * row_bytes)
 
 
 def _shape_error(tensor: TensorData, expected: Sequence[int]) -> CheckpointError:
