@@ -7,9 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ftllm.errors import FtllmError, ModelSourceError, OptionError, RequestError
+from ftllm.errors import (
+    CheckpointError,
+    FtllmError,
+    ModelSourceError,
+    OptionError,
+    RequestError,
+)
 
-USER_ERRORS = (OptionError, ModelSourceError, RequestError)  # exit code 2; all others 1
+# What the user asked for cannot be done: exit code 2. All others: 1.
+USER_ERRORS = (OptionError, ModelSourceError, CheckpointError, RequestError)
 INTERRUPTED = 130  # what shells report for SIGINT
 
 Command = Callable[..., None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ftllm.errors import CheckpointError, UnsupportedModelError
 
 MAX_DIMENSION = 1 << 24  # no width, vocabulary or context of a model comes near
+_LARGEST = 1e30  # nor does a number of a model's configuration come near this
 
 
 class ConfigReader:
@@ -39,15 +40,17 @@ class ConfigReader:
             raise self.error(f"the key {keys[0]} is missing")
         return default
 
-    def number(self, *keys: str, default: float | None = None) -> float:
+    def number(self, *keys: str, default: float | None = None, above: float = -math.inf) -> float:
         for key in keys:
             value = self._values.get(key)
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise self.error(f"{key} is {value!r}; a number is expected")
-            if not math.isfinite(value):
+            if not -_LARGEST <= value <= _LARGEST:
                 raise self.error(f"{key} is {value}; a finite number is expected")
+            if not value > above:
+                raise self.error(f"{key} is {value}; it must be above {above:g}")
             return float(value)
         if default is None:
             raise self.error(f"the key {keys[0]} is missing")
@@ -110,6 +113,22 @@ class ModelConfig:
     tie_word_embeddings: bool
     extra: ConfigReader
 
+    def sliding_layers(self) -> tuple[bool, ...] | None:
+        """Which layers attend within a window, by layer_types; None when the config has none."""
+        types = self.extra.sequence("layer_types")
+        if types is None:
+            return None
+        if len(types) != self.num_layers:
+            raise self.extra.error(
+                f"layer_types has {len(types)} entries for {self.num_layers} layers"
+            )
+        for kind in types:
+            if kind not in ("full_attention", "sliding_attention"):
+                raise UnsupportedModelError(
+                    f"layer_types has {kind!r}; supported are full_attention, sliding_attention"
+                )
+        return tuple(kind == "sliding_attention" for kind in types)
+
 
 _ACTIVATIONS = {
     "silu": "silu",
@@ -148,7 +167,7 @@ def parse_config(
         num_kv_heads=kv_heads,
         head_dim=head_dim,
         intermediate_size=reader.integer("intermediate_size", "moe_intermediate_size"),
-        rms_norm_eps=reader.number("rms_norm_eps", default=1e-6),
+        rms_norm_eps=reader.number("rms_norm_eps", default=1e-6, above=0.0),
         max_position=max_position,
         max_model_len=max_model_len or max_position,
         activation=_ACTIVATIONS[activation],

@@ -145,6 +145,16 @@ class Engine:
             last_step_at=self._last_step_at,
         )
 
+    def check(self) -> None:
+        """Assert the invariants of queues, blocks and prefix cache, and that no block is in use.
+
+        From any thread, while no request is live: the engine's thread then changes none of them.
+        """
+        with self._wakeup:
+            assert not self._live, f"{len(self._live)} requests are live"
+            self._scheduler.check()
+            assert self._scheduler.tables.blocks.used == 0, "an idle engine holds blocks"
+
     def _check_room(self, request_id: str) -> None:
         """Raise if a request of this id cannot be accepted now. The lock is held."""
         if self._stopped:

@@ -51,8 +51,9 @@ class Graph:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Prefixes the names of values recorded inside."""
-        self._scopes.append(name)
+        """Prefixes the names of values recorded inside. A `name` that starts with "model." stands
+        for itself, any other continues the scope around it."""
+        self._scopes.append(self._path(name))
         try:
             yield
         finally:
@@ -164,10 +165,16 @@ class Graph:
     def _value(self, value_id: int) -> Value:
         return Value(self, value_id)
 
+    def _path(self, name: str) -> str:
+        nested = self._scopes and not name.startswith("model.")
+        return f"{self._scopes[-1]}.{name}" if nested else name
+
     def _locate(self, name: str) -> None:
-        path = name if name.startswith("model.") else ".".join([*self._scopes, name])
+        path = self._path(name)
         seen = self._counts.get(path, 0)
         self._counts[path] = seen + 1
-        frame = sys._getframe(2)
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+            frame = frame.f_back  # out of this file, to the line that records
         source = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         self.core.set_location(scope=path if seen == 0 else f"{path}#{seen + 1}", source=source)

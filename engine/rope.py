@@ -34,8 +34,22 @@ def rope_frequencies(
 
     `parameters` holds rope_theta and, when scaled, rope_type (or type), factor and so on.
     `divisors` (pairs,): per-frequency divisors that a checkpoint carries as a tensor.
+    Raises `CheckpointError` for parameters that are out of range or give no finite frequencies.
     """
-    theta = parameters.number("rope_theta", default=10000.0)
+    try:
+        with np.errstate(all="ignore"):
+            found = _frequencies(c, parameters, divisors)
+    except (ArithmeticError, ValueError) as problem:
+        raise parameters.error(f"no frequencies follow from these values: {problem}") from problem
+    if not (np.isfinite(found.frequencies).all() and math.isfinite(found.factor)):
+        raise parameters.error("the frequencies that follow from these values are not finite")
+    return found
+
+
+def _frequencies(
+    c: ModelConfig, parameters: ConfigReader, divisors: Float64Array | None
+) -> RopeFrequencies:
+    theta = parameters.number("rope_theta", default=10000.0, above=1.0)
     share = parameters.number("partial_rotary_factor", default=1.0)
     dim = int(c.head_dim * share)
     if dim < 2 or dim % 2:
@@ -53,7 +67,7 @@ def rope_frequencies(
     if kind == "default":
         return _result(base, 1.0)
     if kind == "linear":
-        return _result(base / parameters.number("factor"), 1.0)
+        return _result(base / parameters.number("factor", above=0.0), 1.0)
     if kind == "dynamic":
         return _result(_dynamic(c, parameters, theta, dim), 1.0)
     if kind == "llama3":
@@ -93,7 +107,7 @@ def _dynamic(c: ModelConfig, parameters: ConfigReader, theta: float, dim: int) -
     transformers recomputes the base as a sequence grows, which would make a token's logits depend
     on how its prompt was cut into chunks; one base for the longest sequence does not.
     """
-    factor = parameters.number("factor")
+    factor = parameters.number("factor", above=0.0)
     original = parameters.integer("original_max_position_embeddings", default=c.max_position)
     length = max(c.max_model_len, original)
     stretch = factor * length / original - (factor - 1.0)
@@ -102,7 +116,7 @@ def _dynamic(c: ModelConfig, parameters: ConfigReader, theta: float, dim: int) -
 
 def _by_wavelength(parameters: ConfigReader, base: Float64Array) -> Float64Array:
     """Long wavelengths divided by `factor`, short ones kept, a smooth blend between."""
-    factor = parameters.number("factor")
+    factor = parameters.number("factor", above=0.0)
     low = parameters.number("low_freq_factor")
     high = parameters.number("high_freq_factor")
     context = parameters.integer("original_max_position_embeddings")
@@ -113,7 +127,7 @@ def _by_wavelength(parameters: ConfigReader, base: Float64Array) -> Float64Array
 
 
 def _yarn(c: ModelConfig, parameters: ConfigReader, theta: float, dim: int) -> RopeFrequencies:
-    factor = parameters.number("factor")
+    factor = parameters.number("factor", above=0.0)
     context = parameters.integer("original_max_position_embeddings", default=c.max_position)
     fast = parameters.number("beta_fast", default=32.0)
     slow = parameters.number("beta_slow", default=1.0)

@@ -207,3 +207,72 @@ def score_row(
 
 def sampler_uniform(seed: int, n: int) -> float:
     """The n-th number of a sampler's random stream, in [0, 1). For tests."""
+
+# Kernels, for tests
+
+class kernels:
+    """A submodule: the kernels of this process one by one. Arrays are float32 and come back new;
+    a shape that does not fit is a `ValueError`."""
+
+    @staticmethod
+    def tile_rows() -> int:
+        """Activation rows that block formats compute together."""
+
+    @staticmethod
+    def quantize_rows(x: _Float32Array) -> tuple[npt.NDArray[np.int8], _Float32Array]:
+        """x (M, K) as block formats see it: codes (M, K up to a multiple of 32) and scales, one
+        per 32 columns."""
+
+    @staticmethod
+    def linear(
+        *,
+        weight: Weight,
+        x: _Float32Array,
+        bias: _Float32Array | None = None,
+        expert: int = 0,
+        rows_per_call: int = 960,
+        panels_per_call: int = 1 << 20,
+        threads: int = 1,
+    ) -> _Float32Array:
+        """x Wᵀ (+ bias), (M, N), cut into calls of `rows_per_call` (a multiple of `tile_rows()`)
+        by `panels_per_call`, handed out to `threads`."""
+
+    @staticmethod
+    def add(a: _Float32Array, b: _Float32Array) -> _Float32Array: ...
+    @staticmethod
+    def silu_mul(gate: _Float32Array, up: _Float32Array) -> _Float32Array: ...
+    @staticmethod
+    def gelu_mul(gate: _Float32Array, up: _Float32Array) -> _Float32Array: ...
+    @staticmethod
+    def scale(x: _Float32Array, factor: float) -> _Float32Array: ...
+    @staticmethod
+    def soft_cap(x: _Float32Array, limit: float) -> _Float32Array: ...
+    @staticmethod
+    def scaled_add(x: _Float32Array, factor: float, y: _Float32Array) -> _Float32Array:
+        """y + factor · x"""
+
+    @staticmethod
+    def rms_norm(x: _Float32Array, weight: _Float32Array, eps: float) -> _Float32Array:
+        """x and weight (K,)"""
+
+    @staticmethod
+    def rotate_half(x: _Float32Array, cos: _Float32Array, sin: _Float32Array) -> _Float32Array:
+        """x of one head; cos and sin (pairs,)"""
+
+    @staticmethod
+    def attention(
+        *,
+        kv_type: str,
+        q: _Float32Array,
+        k: _Float32Array,
+        v: _Float32Array,
+        block_table: _Int32Array,
+        blocks: int,
+        position: int,
+        scale: float,
+        window: int = 0,
+        rows_per_call: int = 1,
+        fill: int = 0,
+    ) -> _Float32Array:
+        """q (T, H, D) at positions from `position` on, over one KV head's k and v (S, D), which
+        are first written to a cache of `blocks` blocks full of the byte `fill`."""

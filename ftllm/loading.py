@@ -187,13 +187,19 @@ def _eos_ids(generation: Mapping[str, object]) -> frozenset[int]:
 
 def _summary(name: str, built: BuiltModel) -> tuple[str, ...]:
     config = built.config
-    return (
+    lines = [
         f"model    {name}: {config.model_type}, {config.num_layers} layers,"
         f" hidden size {config.hidden_size}, context {config.max_model_len}",
         f"weights  {_mib(built.packed_bytes)} as {', '.join(built.weight_formats)}",
         f"kernels  {_core.isa()}, {built.core.threads} threads",
         f"KV cache {built.kv_tokens} tokens, {_mib(built.kv_bytes)} as {built.kv_dtype}",
-    )
+    ]
+    if config.max_model_len > config.max_position:
+        lines.append(
+            f"warning  max_model_len {config.max_model_len} is beyond the {config.max_position}"
+            " positions that the model was made for; answers may degrade"
+        )
+    return tuple(lines)
 
 
 def _mib(size: int) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from ftllm.server.errors import ErrorReply, RefusedError
+from ftllm.server.errors import ClientDisconnectedError, ErrorReply, RefusedError
 from ftllm.server.schemas.base import Schema, refuse_unknown_fields
 
 Body = TypeVar("Body", bound=Schema)
@@ -21,7 +21,7 @@ class BodyReader:
 
     async def read(self, request: Request, schema: type[Body]) -> Body:
         """The body as `schema`. Raises `RefusedError` (413, 415), pydantic's `ValidationError`,
-        or `RequestError` for an unknown field."""
+        `RequestError` for an unknown field, or `ClientDisconnectedError`."""
         _refuse_foreign_form(request)
         body = await self._bytes(request)
         parsed = schema.model_validate_json(body)
@@ -36,11 +36,14 @@ class BodyReader:
             raise self._too_large()
         chunks = []
         size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > self._max_bytes:
-                raise self._too_large()
-            chunks.append(chunk)
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise self._too_large()
+                chunks.append(chunk)
+        except ClientDisconnect as error:
+            raise ClientDisconnectedError("The client hung up while sending.") from error
         return b"".join(chunks)
 
     def _too_large(self) -> RefusedError:

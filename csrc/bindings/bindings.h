@@ -11,5 +11,7 @@ void bind_graph(pybind11::module_& module);
 void bind_executor(pybind11::module_& module);
 // Sampler, and the functions sample_row, score_row and sampler_uniform that the tests use.
 void bind_sampling(pybind11::module_& module);
+// The submodule `kernels`: single kernels, for tests.
+void bind_kernels(pybind11::module_& module);
 
 }  // namespace ftllm

@@ -18,15 +18,6 @@ namespace {
 
 using Ints = py::array_t<int32_t, py::array::c_style>;
 
-KvType parse_kv_type(const std::string& name) {
-  if (name == "float32") return KvType::kF32;
-  if (name == "float16") return KvType::kF16;
-  if (name == "bfloat16") return KvType::kBF16;
-  if (name == "int8") return KvType::kInt8;
-  throw Error(Error::Kind::kOption,
-              "kv_cache_dtype is '" + name + "'; it must be float32, float16, bfloat16 or int8");
-}
-
 std::span<const int32_t> view(const Ints& array) {
   return {array.data(), static_cast<size_t>(array.size())};
 }

@@ -2,7 +2,18 @@
 
 #include <utility>
 
+#include "base/error.h"
+
 namespace ftllm {
+
+KvType parse_kv_type(const std::string& name) {
+  if (name == "float32") return KvType::kF32;
+  if (name == "float16") return KvType::kF16;
+  if (name == "bfloat16") return KvType::kBF16;
+  if (name == "int8") return KvType::kInt8;
+  throw Error(Error::Kind::kOption,
+              "kv_cache_dtype is '" + name + "'; it must be float32, float16, bfloat16 or int8");
+}
 
 KvCache::KvCache(KvType type, std::vector<KvLayer> layers, int64_t blocks)
     : type_(type), layers_(std::move(layers)), blocks_(blocks) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/buffer.h"
@@ -13,6 +14,9 @@ struct KvLayer {
   int kv_heads;
   int head_dim;
 };
+
+// float32, float16, bfloat16 or int8; throws Error for another name.
+KvType parse_kv_type(const std::string& name);
 
 // The paged KV cache: every layer has `blocks` blocks of kKvBlock tokens. A block holds, head after
 // head, that head's K and then its V (layouts: kernels/attention.h).

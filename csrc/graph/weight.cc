@@ -14,6 +14,13 @@ Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns)
                 "a weight has shape " + std::to_string(experts) + " x " + std::to_string(rows) +
                     " x " + std::to_string(columns) + "; every dimension must be at least 1");
   }
+  // 2^46 values: more than any machine holds, and far from where sizes in bytes overflow.
+  if (static_cast<double>(experts) * static_cast<double>(rows) * static_cast<double>(columns) >
+      0x1p46) {
+    throw Error(Error::Kind::kCheckpoint, "a weight has shape " + std::to_string(experts) + " x " +
+                                              std::to_string(rows) + " x " +
+                                              std::to_string(columns) + "; no machine can hold it");
+  }
   const int lanes = kernel_table().lanes;
   panels_ = (rows + lanes - 1) / lanes;
   panel_bytes_ = static_cast<int64_t>(ftllm::panel_bytes(format, lanes, columns));

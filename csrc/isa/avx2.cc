@@ -45,6 +45,9 @@ struct Avx2 {
   static F load_f16(const uint8_t* x) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
   }
+  static void store_f16(uint8_t* y, F x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
   static F load_bf16(const uint8_t* x) {
     const I wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
@@ -111,11 +114,13 @@ struct Avx2 {
   }
 
   static float quantize_block(const float* x, int8_t* codes, int32_t& low, int32_t& high) {
-    const F no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-    F peaks = _mm256_and_ps(load(x), no_sign);
-    for (int i = 1; i < 4; ++i) peaks = max(peaks, _mm256_and_ps(load(x + 8 * i), no_sign));
-    const float peak = max_lanes<Avx2>(peaks);
-    const F to_code = set1(peak == 0.0f ? 0.0f : 127.0f / peak);
+    const I no_sign = _mm256_set1_epi32(0x7fffffff);
+    I peaks = izero();  // bits of |x|: in the order of floats, NaN above all
+    for (int i = 0; i < 4; ++i) {
+      peaks = _mm256_max_epi32(peaks, bit_and(_mm256_castps_si256(load(x + 8 * i)), no_sign));
+    }
+    const float peak = max_bits(peaks);
+    const F to_code = set1(peak < kSmallestPeak ? 0.0f : 127.0f / peak);
     I words[4];
     for (int i = 0; i < 4; ++i) words[i] = _mm256_cvtps_epi32(mul(load(x + 8 * i), to_code));
     low = sum_ints(_mm256_add_epi32(words[0], words[1]));
@@ -134,6 +139,12 @@ struct Avx2 {
 
  private:
   static I broadcast(const uint32_t* x) { return _mm256_set1_epi32(static_cast<int>(*x)); }
+  static float max_bits(I x) {
+    __m128i peak = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    peak = _mm_max_epi32(peak, _mm_shuffle_epi32(peak, 0x4e));
+    peak = _mm_max_epi32(peak, _mm_shuffle_epi32(peak, 0xb1));
+    return _mm_cvtss_f32(_mm_castsi128_ps(peak));
+  }
   static int32_t sum_ints(I x) {
     __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));

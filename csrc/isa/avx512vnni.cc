@@ -47,6 +47,10 @@ struct Avx512Vnni {
   static F load_f16(const uint8_t* x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   }
+  static void store_f16(uint8_t* y, F x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y),
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
   static F load_bf16(const uint8_t* x) {
     const I wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
@@ -88,8 +92,11 @@ struct Avx512Vnni {
   static float quantize_block(const float* x, int8_t* codes, int32_t& low, int32_t& high) {
     const F first = load(x);
     const F second = load(x + 16);
-    const float peak = _mm512_reduce_max_ps(max(_mm512_abs_ps(first), _mm512_abs_ps(second)));
-    const F to_code = set1(peak == 0.0f ? 0.0f : 127.0f / peak);
+    // Bits of |x|: in the order of floats, NaN above all.
+    const I peaks = _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(first)),
+                                     _mm512_castps_si512(_mm512_abs_ps(second)));
+    const float peak = bits_float(static_cast<uint32_t>(_mm512_reduce_max_epi32(peaks)));
+    const F to_code = set1(peak < kSmallestPeak ? 0.0f : 127.0f / peak);
     const I low_codes = _mm512_cvtps_epi32(mul(first, to_code));
     const I high_codes = _mm512_cvtps_epi32(mul(second, to_code));
     low = _mm512_reduce_add_epi32(low_codes);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -71,9 +72,8 @@ struct Scalar {
     return each([&](int i) { return std::nearbyintf(x.v[i]); });
   }
   static F pow2(F n) {
-    return each([&](int i) {
-      return bits_float(static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23);
-    });
+    return each(
+        [&](int i) { return bits_float(static_cast<uint32_t>(std::lrintf(n.v[i]) + 127) << 23); });
   }
   static F zero_where_less(F a, F b, F value) {
     return each([&](int i) { return a.v[i] < b.v[i] ? 0.0f : value.v[i]; });
@@ -83,6 +83,12 @@ struct Scalar {
   }
   static F load_f16(const uint8_t* x) {
     return each([x](int i) { return half_to_float(load_u16(x, i)); });
+  }
+  static void store_f16(uint8_t* y, F x) {
+    for (int i = 0; i < kLanes; ++i) {
+      const uint16_t half = float_to_half(x.v[i]);
+      std::memcpy(y + 2 * i, &half, 2);
+    }
   }
   static F load_bf16(const uint8_t* x) {
     return each([x](int i) { return bfloat_to_float(load_u16(x, i)); });
@@ -141,9 +147,10 @@ struct Scalar {
   }
 
   static float quantize_block(const float* x, int8_t* codes, int32_t& low, int32_t& high) {
-    float peak = 0.0f;
-    for (int k = 0; k < 32; ++k) peak = std::fabs(x[k]) > peak ? std::fabs(x[k]) : peak;
-    const float to_code = peak == 0.0f ? 0.0f : 127.0f / peak;
+    uint32_t peak_bits = 0;  // of |x|: in the order of floats, NaN above all
+    for (int k = 0; k < 32; ++k) peak_bits = std::max(peak_bits, float_bits(std::fabs(x[k])));
+    const float peak = bits_float(peak_bits);
+    const float to_code = peak < kSmallestPeak ? 0.0f : 127.0f / peak;
     int32_t sums[2] = {0, 0};
     for (int k = 0; k < 32; ++k) {
       codes[k] = static_cast<int8_t>(std::lrintf(x[k] * to_code));

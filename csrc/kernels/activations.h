@@ -39,7 +39,11 @@ static inline int64_t activation_tile_bytes(int64_t columns, int64_t rows) {
   return (columns + kActivationBlock - 1) / kActivationBlock * rows * kActivationBlockBytes;
 }
 
-// Columns beyond K count as zero. scale = max|x| / 127, codes round to nearest even.
+// Below this, a block counts as zero: 127 / max|x| must be finite.
+constexpr float kSmallestPeak = 0x1p-119f;
+
+// Columns beyond K count as zero. scale = max|x| / 127, codes round to nearest even. A block with a
+// NaN or an infinity has codes 0 and a scale that is not finite: it makes every output NaN.
 template <class Isa>
 void quantize_rows(const float* x, int64_t x_stride, int64_t columns, int64_t row_begin,
                    int64_t row_end, int64_t m, uint8_t* tiles) noexcept {
@@ -63,6 +67,10 @@ void quantize_rows(const float* x, int64_t x_stride, int64_t columns, int64_t ro
       int32_t low;
       int32_t high;
       const float scale = Isa::quantize_block(values, codes, low, high);
+      if (!std::isfinite(scale)) {
+        std::memset(codes, 0, sizeof codes);
+        low = high = 0;
+      }
       auto* quads = reinterpret_cast<uint32_t*>(tile + b * rows * kActivationBlockBytes);
       for (int j = 0; j < 8; ++j) std::memcpy(quads + j * rows + r, codes + 4 * j, 4);
       auto* floats = reinterpret_cast<float*>(quads + 8 * rows);

@@ -300,10 +300,16 @@ void kv_write(const KvWriteTask& task) noexcept {
     write(task.k_block, task.k, peaks[0], task.slot, kKvBlock);
     write(task.v_block, task.v, peaks[1], task.slot * task.head_dim, 1);
   } else {
-    for (int d = 0; d < task.head_dim; ++d) {
-      Element::store(task.k[d], task.k_block + (d * kKvBlock + task.slot) * Element::kBytes);
-      Element::store(task.v[d],
-                     task.v_block + (int64_t{task.slot} * task.head_dim + d) * Element::kBytes);
+    constexpr int kBytes = Element::kBytes;
+    for (int d = 0; d < task.head_dim; d += Isa::kLanes) {
+      uint8_t keys[Isa::kLanes * kBytes];
+      Element::template store<Isa>(Isa::load(task.k + d), keys);
+      for (int i = 0; i < Isa::kLanes; ++i) {
+        std::memcpy(task.k_block + ((d + i) * kKvBlock + task.slot) * kBytes, keys + i * kBytes,
+                    kBytes);
+      }
+      Element::template store<Isa>(
+          Isa::load(task.v + d), task.v_block + (int64_t{task.slot} * task.head_dim + d) * kBytes);
     }
   }
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cmath>
 #include <cstring>
 
 #include "base/half.h"
@@ -16,7 +15,10 @@ struct ElementF32 {
   [[gnu::always_inline]] static typename Isa::F load(const uint8_t* at) {
     return Isa::load(reinterpret_cast<const float*>(at));
   }
-  [[gnu::always_inline]] static void store(float x, uint8_t* at) { std::memcpy(at, &x, 4); }
+  template <class Isa>
+  [[gnu::always_inline]] static void store(typename Isa::F x, uint8_t* at) {
+    Isa::store(reinterpret_cast<float*>(at), x);
+  }
 };
 struct ElementF16 {
   static constexpr int kBytes = 2;
@@ -25,9 +27,9 @@ struct ElementF16 {
     return Isa::load_f16(at);
   }
   // Saturates: an infinity in the KV cache would turn into NaN.
-  [[gnu::always_inline]] static void store(float x, uint8_t* at) {
-    const uint16_t half = float_to_half(std::fmin(std::fmax(x, -65504.0f), 65504.0f));
-    std::memcpy(at, &half, 2);
+  template <class Isa>
+  [[gnu::always_inline]] static void store(typename Isa::F x, uint8_t* at) {
+    Isa::store_f16(at, Isa::min(Isa::max(x, Isa::set1(-65504.0f)), Isa::set1(65504.0f)));
   }
 };
 struct ElementBF16 {
@@ -36,9 +38,14 @@ struct ElementBF16 {
   [[gnu::always_inline]] static typename Isa::F load(const uint8_t* at) {
     return Isa::load_bf16(at);
   }
-  [[gnu::always_inline]] static void store(float x, uint8_t* at) {
-    const uint16_t bfloat = float_to_bfloat(x);
-    std::memcpy(at, &bfloat, 2);
+  template <class Isa>
+  [[gnu::always_inline]] static void store(typename Isa::F x, uint8_t* at) {
+    float lanes[Isa::kLanes];
+    Isa::store(lanes, x);
+    for (int i = 0; i < Isa::kLanes; ++i) {
+      const uint16_t bfloat = float_to_bfloat(lanes[i]);
+      std::memcpy(at + 2 * i, &bfloat, 2);
+    }
   }
 };
 

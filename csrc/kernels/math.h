@@ -5,12 +5,13 @@
 // Vector mathematics over an ISA's vocabulary, and loops over a float array with a partial tail.
 namespace ftllm {
 
-// e^x, relative error below 2e-7, 0 below −87.3. Range reduction x = n·ln2 + r with ln2 split in
-// two (Cody and Waite), then a degree-6 Taylor polynomial of e^r for |r| ≤ ln2 / 2.
+// e^x, relative error below 2e-7, 0 below −87.3, infinity above 88.4. NaN gives NaN: min and max
+// return their second operand then. Range reduction x = n·ln2 + r with ln2 split in two (Cody and
+// Waite), then a degree-6 Taylor polynomial of e^r for |r| ≤ ln2 / 2.
 template <class Isa>
 [[gnu::always_inline]] inline typename Isa::F exp(typename Isa::F x) {
   using F = typename Isa::F;
-  const F clamped = Isa::min(Isa::max(x, Isa::set1(-87.33654f)), Isa::set1(88.37626f));
+  const F clamped = Isa::min(Isa::set1(89.0f), Isa::max(Isa::set1(-87.33654f), x));
   const F n = Isa::round(Isa::mul(clamped, Isa::set1(1.44269504f)));
   F r = Isa::fma(n, Isa::set1(-0.693359375f), clamped);
   r = Isa::fma(n, Isa::set1(2.12194440e-4f), r);
@@ -28,7 +29,7 @@ template <class Isa>
 template <class Isa>
 [[gnu::always_inline]] inline typename Isa::F tanh(typename Isa::F x) {
   using F = typename Isa::F;
-  const F magnitude = Isa::max(x, Isa::sub(Isa::zero(), x));
+  const F magnitude = Isa::max(Isa::sub(Isa::zero(), x), x);
   const F e = exp<Isa>(Isa::add(magnitude, magnitude));
   const F one = Isa::set1(1.0f);
   const F y = Isa::sub(one, Isa::div(Isa::set1(2.0f), Isa::add(e, one)));

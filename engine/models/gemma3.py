@@ -27,9 +27,9 @@ _PATTERN = 6  # every sixth layer is full
 
 def slides(c: ModelConfig) -> tuple[bool, ...]:
     """Which layers slide."""
-    types = c.extra.sequence("layer_types")
-    if types is not None:
-        return tuple(kind == "sliding_attention" for kind in types)
+    sliding = c.sliding_layers()
+    if sliding is not None:
+        return sliding
     pattern = c.extra.integer("sliding_window_pattern", default=_PATTERN)
     return tuple((i + 1) % pattern != 0 for i in range(c.num_layers))
 
@@ -69,19 +69,19 @@ def build(g: Graph, c: ModelConfig) -> Value:
 
     full, local = _rope_tables(g, c)
     window = c.extra.integer("sliding_window")
-    scale = c.extra.number("query_pre_attn_scalar", default=float(c.head_dim)) ** -0.5
+    scalar = c.extra.number("query_pre_attn_scalar", default=float(c.head_dim), above=0.0)
     factor = math.sqrt(c.hidden_size)
     x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size, factor=factor)
     for i, sliding in enumerate(slides(c)):
         spec = AttentionSpec(
             layer=i,
             rope_table=local if sliding else full,
-            scale=scale,
+            scale=scalar**-0.5,
             window=window if sliding else 0,
             head_norm=norm,
         )
         x = _layer(g, c, x, f"model.layers.{i}", spec, norm)
     logits = lm_head(g, c, norm(g.output(x), "model.norm", c.hidden_size))
     if c.extra.has("final_logit_softcapping"):
-        logits = g.soft_cap(logits, c.extra.number("final_logit_softcapping"))
+        logits = g.soft_cap(logits, c.extra.number("final_logit_softcapping", above=0.0))
     return logits

@@ -18,9 +18,9 @@ def layer_windows(c: ModelConfig) -> tuple[int, ...]:
     window = c.extra.integer("sliding_window", default=0, least=0)
     if not c.extra.flag("use_sliding_window", default=False):
         return (0,) * c.num_layers
-    types = c.extra.sequence("layer_types")
-    if types is not None:
-        return tuple(window if kind == "sliding_attention" else 0 for kind in types)
+    sliding = c.sliding_layers()
+    if sliding is not None:
+        return tuple(window if slides else 0 for slides in sliding)
     first = c.extra.integer("max_window_layers", default=c.num_layers, least=0)
     return tuple(window if i >= first else 0 for i in range(c.num_layers))
 

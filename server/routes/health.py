@@ -29,6 +29,7 @@ def create_router(services: Services) -> APIRouter:
             "reason": reason,
             "running": stats.running,
             "waiting": stats.waiting,
+            "kv_blocks_used": stats.kv_blocks_used,
             "kv_cache_usage": round(stats.kv_usage, 4),
         }
         return Response(

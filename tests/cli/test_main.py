@@ -49,7 +49,7 @@ def test_help_of_a_verb_needs_no_model(verb: str) -> None:
     [
         (ModelSourceError("no such model"), 2),
         (OptionError("no such dtype"), 2),
-        (CheckpointError("damaged"), 1),
+        (CheckpointError("damaged"), 2),
         (FtllmError("out of luck"), 1),
         (ZeroDivisionError("a bug"), 1),
     ],

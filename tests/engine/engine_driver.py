@@ -99,8 +99,7 @@ def running(engine: Engine) -> Iterator[Engine]:
         yield engine
     finally:
         engine.shutdown()
-        engine._scheduler.check()
-        assert engine.stats().kv_blocks_used == 0
+        engine.check()
 
 
 def prompt(length: int, start: int = 0) -> list[int]:

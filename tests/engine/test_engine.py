@@ -219,8 +219,7 @@ def test_shutdown_ends_running_waiting_and_undrained_requests() -> None:
         assert sink.wait().reason is FinishReason.ABORTED
     assert len(sinks[0].tokens) == 1  # the step under way was delivered
     engine.shutdown()
-    engine._scheduler.check()
-    assert engine.stats().kv_blocks_used == 0
+    engine.check()
     assert engine.stats().waiting == 0
     with pytest.raises(EngineStoppedError, match="shut down"):
         engine.submit(make_request("late", prompt(4)), Collector())

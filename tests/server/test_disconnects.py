@@ -44,6 +44,22 @@ def assert_freed(engine: FakeEngine, count: int) -> None:
     assert sorted(engine.aborted) == sorted(request.request_id for request in engine.requests)
 
 
+def test_half_a_body_is_no_failure_of_the_server(
+    url: str, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    address = urlsplit(url)
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.sendall(head + b'{"prompt": "a')
+    deadline = time.monotonic() + 5
+    while " 499 " not in caplog.text:
+        assert time.monotonic() < deadline, caplog.text
+        time.sleep(0.01)
+    assert "Traceback" not in caplog.text
+    assert engine.requests == []
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_stream_that_is_dropped(url: str, engine: FakeEngine, n: int) -> None:
     body = {"prompt": "a", "stream": True, "max_tokens": 50_000, "n": n}

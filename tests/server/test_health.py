@@ -17,6 +17,7 @@ def test_a_running_engine(api: Api) -> None:
         "reason": None,
         "running": 0,
         "waiting": 0,
+        "kv_blocks_used": 0,
         "kv_cache_usage": 0.0,
     }
 

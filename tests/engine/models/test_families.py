@@ -82,9 +82,7 @@ def test_gguf_and_safetensors_give_equal_logits(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "kind"), _FILES)
-def test_the_engine_generates_what_transformers_does(
-    name: str, kind: str, tmp_path: Path
-) -> None:
+def test_the_engine_generates_what_transformers_does(name: str, kind: str, tmp_path: Path) -> None:
     row = load_row(name)
     model = load(row, write(row, kind, tmp_path))
     config = EngineConfig(
