@@ -30,29 +30,33 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(int64_t items, Invoke invoke, const void* context) {
+  // Nobody reads these between two loops: an item is taken from the ticket first, and the last
+  // loop has ended, so its ticket has none.
   invoke_ = invoke;
   context_ = context;
-  items_ = items;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  ticket_.store(static_cast<uint64_t>(items) << 32, std::memory_order_release);
   loop_.fetch_add(1);  // sequentially consistent: pairs with the sleeper's increment of asleep_
   if (asleep_.load() > 0) loop_.notify_all();
-  drain(0);
+  done_.fetch_add(drain(0), std::memory_order_relaxed);
   int spins = 0;
-  while (busy_.load(std::memory_order_acquire) != 0) {
+  while (done_.load(std::memory_order_acquire) != items) {
     if (++spins < 4096) {
       cpu_relax();
     } else {
-      std::this_thread::yield();  // a worker was descheduled: let it have this core
+      std::this_thread::yield();  // a worker was descheduled with an item: let it have this core
     }
   }
 }
 
-void ThreadPool::drain(int thread) {
-  for (;;) {
-    const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items_) return;
-    invoke_(context_, item, thread);
+// Returns how many items it did. All belong to one loop, since a loop cannot end before they are
+// counted in done_; it may be a later loop than the one that woke the worker.
+int64_t ThreadPool::drain(int thread) {
+  for (int64_t count = 0;; ++count) {
+    const uint64_t ticket = ticket_.fetch_add(1, std::memory_order_acquire);
+    const uint64_t item = ticket & UINT32_MAX;
+    if (item >= ticket >> 32) return count;
+    invoke_(context_, static_cast<int64_t>(item), thread);
   }
 }
 
@@ -60,8 +64,9 @@ bool ThreadPool::wait_for_loop(uint32_t& seen) {
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
     for (int i = 0; i < kSpinsPerClockRead; ++i) {
-      if (loop_.load(std::memory_order_acquire) != seen) {
-        seen += 1;
+      const uint32_t loop = loop_.load(std::memory_order_acquire);
+      if (loop != seen) {
+        seen = loop;  // loops that ended without this worker are left out
         return !stop_.load(std::memory_order_relaxed);
       }
       cpu_relax();
@@ -76,8 +81,8 @@ bool ThreadPool::wait_for_loop(uint32_t& seen) {
 void ThreadPool::work(int thread) {
   uint32_t seen = 0;
   while (wait_for_loop(seen)) {
-    drain(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    const int64_t count = drain(thread);
+    if (count > 0) done_.fetch_add(count, std::memory_order_release);
   }
 }
 

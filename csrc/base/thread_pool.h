@@ -11,6 +11,9 @@ namespace ftllm {
 //
 // Workers spin for a short while after a loop, so that the next one starts within a microsecond,
 // and then sleep: an idle pool uses no CPU. One loop runs at a time; loops do not nest.
+//
+// A loop ends when its items are done, not when its workers have come by: on a machine that others
+// use too, a worker that does not get its core takes no item, and nobody waits for it.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -42,16 +45,17 @@ class ThreadPool {
 
   void run(int64_t items, Invoke invoke, const void* context);
   void work(int thread);
-  void drain(int thread);
+  int64_t drain(int thread);
   bool wait_for_loop(uint32_t& seen);
 
   std::vector<std::thread> workers_;
   Invoke invoke_ = nullptr;
   const void* context_ = nullptr;
-  int64_t items_ = 0;
-  alignas(64) std::atomic<int64_t> next_{0};
+  // The number of items in the upper half and the next one in the lower: whoever takes an item
+  // learns in the same instruction whether the loop still has it.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
   alignas(64) std::atomic<uint32_t> loop_{0};  // counts loops; the workers' signal to start
-  alignas(64) std::atomic<int> busy_{0};       // workers that have not finished the current loop
+  alignas(64) std::atomic<int64_t> done_{0};   // items of the current loop that are finished
   std::atomic<int> asleep_{0};
   std::atomic<bool> stop_{false};
 };

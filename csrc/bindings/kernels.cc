@@ -79,7 +79,9 @@ Floats linear(const Weight& weight, const Floats& x, const std::optional<Floats>
   const int64_t row_calls = (m + rows_per_call - 1) / rows_per_call;
   const int64_t panel_calls = (weight.panels() + panels_per_call - 1) / panels_per_call;
   ThreadPool pool(threads);
-  pool.parallel_for(row_calls * panel_calls, [&](int64_t item, int) {
+  const int64_t scratch_bytes = linear_scratch_bytes(kernel_table(), weight.columns());
+  std::vector<uint8_t> scratch(static_cast<size_t>(threads * scratch_bytes));
+  pool.parallel_for(row_calls * panel_calls, [&](int64_t item, int thread) {
     const int64_t panel = item / row_calls * panels_per_call;
     const int64_t row = item % row_calls * rows_per_call;
     kernel_table().linear[static_cast<int>(weight.format())](LinearTask{
@@ -98,6 +100,7 @@ Floats linear(const Weight& weight, const Floats& x, const std::optional<Floats>
         .y = values,
         .y_stride = weight.rows(),
         .bias = bias.has_value() ? bias->data() : nullptr,
+        .scratch = scratch.data() + thread * scratch_bytes,
     });
   });
   return y;

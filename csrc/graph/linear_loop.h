@@ -26,6 +26,8 @@ struct LinearItems {
     const int64_t fair = std::max<int64_t>(1, weight.panels() * row_items / (threads * 8));
     panels_per_item = std::clamp<int64_t>(kWeightBytes / weight.panel_bytes(), 1, fair);
     panels_per_item = std::max<int64_t>(panels_per_item, std::min<int64_t>(4, fair));
+    panels_per_item =
+        (panels_per_item + kernels.tile_panels - 1) / kernels.tile_panels * kernels.tile_panels;
     panel_items = (weight.panels() + panels_per_item - 1) / panels_per_item;
   }
 
@@ -35,7 +37,8 @@ struct LinearItems {
 // Item `item` of y = x Wᵀ (+ bias) for `rows` rows of one expert.
 inline void run_linear_item(const LinearItems& items, int64_t item, const Weight& weight,
                             int64_t expert, int64_t rows, const float* x, const uint8_t* tiles,
-                            const float* bias, float* y, const KernelTable& kernels) {
+                            const float* bias, float* y, uint8_t* scratch,
+                            const KernelTable& kernels) {
   const int64_t panel = item / items.row_items * items.panels_per_item;
   const int64_t row = item % items.row_items * items.rows_per_item;
   kernels.linear[static_cast<int>(weight.format())](LinearTask{
@@ -54,6 +57,7 @@ inline void run_linear_item(const LinearItems& items, int64_t item, const Weight
       .y = y,
       .y_stride = weight.rows(),
       .bias = bias,
+      .scratch = scratch,
   });
 }
 

@@ -12,6 +12,7 @@ namespace {
 struct Avx2 {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 4;
+  static constexpr int kTilePanels = 1;
   static constexpr int kFloatRows = 6;
   static constexpr int kFloatPanels = 2;
   static constexpr int kScoreRows = 3;
@@ -66,6 +67,9 @@ struct Avx2 {
   static I load_bytes(const uint8_t* x) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
   }
+  static void store_bytes(uint8_t* y, I x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), x);
+  }
   static I bit_and(I a, I b) { return _mm256_and_si256(a, b); }
   static I bit_or(I a, I b) { return _mm256_or_si256(a, b); }
   static I shift_right(I a, int n) { return _mm256_srli_epi32(a, n); }
@@ -73,20 +77,28 @@ struct Avx2 {
 
   // Unsigned code × signed activation pairs are summed in 16 bits for as many steps as cannot
   // overflow (2 · (2^kBits − 1) · 127 a step), then widened. Bytes use |w| × sign(w)·x instead.
-  template <int kBits, int kVectors, int kRows, class Weights>
+  template <int kBits, int kVectors, int kRows, int kPanels, class Weights>
   [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x,
-                                         I (&acc)[kRows]) {
+                                         I (&acc)[kRows][kPanels]) {
     const I ones = _mm256_set1_epi16(1);
     if constexpr (kBits == 8) {
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) {
-        const I w = weights(j);
-        const I magnitude = _mm256_abs_epi8(w);
+        I w[kPanels];
+        I magnitude[kPanels];
+#pragma GCC unroll 4
+        for (int p = 0; p < kPanels; ++p) {
+          w[p] = weights(p, j);
+          magnitude[p] = _mm256_abs_epi8(w[p]);
+        }
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
-          const I quad = _mm256_sign_epi8(broadcast(x + j * kRows + m), w);
-          const I pairs = _mm256_maddubs_epi16(magnitude, quad);
-          acc[m] = _mm256_add_epi32(acc[m], _mm256_madd_epi16(pairs, ones));
+          const I quad = broadcast(x + j * kRows + m);
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) {
+            const I pairs = _mm256_maddubs_epi16(magnitude[p], _mm256_sign_epi8(quad, w[p]));
+            acc[m][p] = _mm256_add_epi32(acc[m][p], _mm256_madd_epi16(pairs, ones));
+          }
         }
       }
     } else {
@@ -94,20 +106,30 @@ struct Avx2 {
       constexpr int kSteps = kRun < kVectors ? kRun : kVectors;
 #pragma GCC unroll 4
       for (int begin = 0; begin < kVectors; begin += kSteps) {
-        I pairs[kRows];
+        I pairs[kRows][kPanels];
 #pragma GCC unroll 8
         for (int j = begin; j < begin + kSteps; ++j) {
-          const I w = weights(j);
+          I w[kPanels];
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) w[p] = weights(p, j);
 #pragma GCC unroll 8
           for (int m = 0; m < kRows; ++m) {
-            const I product = _mm256_maddubs_epi16(w, broadcast(x + j * kRows + m));
-            pairs[m] = j == begin ? product : _mm256_add_epi16(pairs[m], product);
-            asm("" : "+x"(pairs[m]));  // keeps the compiler from collecting products and spilling
+            const I quad = broadcast(x + j * kRows + m);
+#pragma GCC unroll 4
+            for (int p = 0; p < kPanels; ++p) {
+              const I product = _mm256_maddubs_epi16(w[p], quad);
+              I& sum = pairs[m][p];
+              sum = j == begin ? product : _mm256_add_epi16(sum, product);
+              asm("" : "+x"(sum));  // keeps the compiler from collecting products and spilling
+            }
           }
         }
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
-          acc[m] = _mm256_add_epi32(acc[m], _mm256_madd_epi16(pairs[m], ones));
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) {
+            acc[m][p] = _mm256_add_epi32(acc[m][p], _mm256_madd_epi16(pairs[m][p], ones));
+          }
         }
       }
     }

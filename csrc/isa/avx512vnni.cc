@@ -11,7 +11,8 @@ namespace {
 
 struct Avx512Vnni {
   static constexpr int kLanes = 16;
-  static constexpr int kTileRows = 8;
+  static constexpr int kTileRows = 6;
+  static constexpr int kTilePanels = 2;
   static constexpr int kFloatRows = 8;
   static constexpr int kFloatPanels = 2;
   static constexpr int kScoreRows = 6;
@@ -69,22 +70,31 @@ struct Avx512Vnni {
   static I load_bytes(const uint8_t* x) {
     return _mm512_loadu_si512(reinterpret_cast<const __m512i*>(x));
   }
+  static void store_bytes(uint8_t* y, I x) {
+    _mm512_storeu_si512(reinterpret_cast<__m512i*>(y), x);
+  }
   static I bit_and(I a, I b) { return _mm512_and_si512(a, b); }
   static I bit_or(I a, I b) { return _mm512_or_si512(a, b); }
   static I shift_right(I a, int n) { return _mm512_srli_epi32(a, n); }
   static I shift_left(I a, int n) { return _mm512_slli_epi32(a, n); }
 
   // Bytes become unsigned: their kOffset of 128 is taken off through the sums of the activations.
-  template <int kBits, int kVectors, int kRows, class Weights>
+  template <int kBits, int kVectors, int kRows, int kPanels, class Weights>
   [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x,
-                                         I (&acc)[kRows]) {
+                                         I (&acc)[kRows][kPanels]) {
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
-      I w = weights(j);
-      if constexpr (kBits == 8) w = _mm512_xor_si512(w, set1_byte(0x80));
+      I w[kPanels];
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) {
+        w[p] = weights(p, j);
+        if constexpr (kBits == 8) w[p] = _mm512_xor_si512(w[p], set1_byte(0x80));
+      }
 #pragma GCC unroll 16
       for (int m = 0; m < kRows; ++m) {
-        acc[m] = _mm512_dpbusd_epi32(acc[m], w, set1_int(static_cast<int>(x[j * kRows + m])));
+        const I quad = set1_int(static_cast<int>(x[j * kRows + m]));
+#pragma GCC unroll 4
+        for (int p = 0; p < kPanels; ++p) acc[m][p] = _mm512_dpbusd_epi32(acc[m][p], w[p], quad);
       }
     }
   }

@@ -16,6 +16,7 @@ constexpr KernelTable make_kernel_table(const char* name) {
       .isa = name,
       .lanes = Isa::kLanes,
       .tile_rows = Isa::kTileRows,
+      .tile_panels = Isa::kTilePanels,
       .linear = {linear_float<Isa, ElementF32>, linear_float<Isa, ElementF16>,
                  linear_float<Isa, ElementBF16>,
 #define FTLLM_LINEAR(id, Format) linear_block<Isa, Format>,

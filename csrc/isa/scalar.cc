@@ -14,6 +14,7 @@ namespace {
 struct Scalar {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 4;
+  static constexpr int kTilePanels = 1;
   static constexpr int kFloatRows = 4;
   static constexpr int kFloatPanels = 1;
   static constexpr int kScoreRows = 2;
@@ -113,6 +114,7 @@ struct Scalar {
     std::memcpy(y.v, x, sizeof y.v);
     return y;
   }
+  static void store_bytes(uint8_t* y, I x) { std::memcpy(y, x.v, sizeof x.v); }
   static I bit_and(I a, I b) {
     return each_int([&](int i) { return a.v[i] & b.v[i]; });
   }
@@ -128,10 +130,11 @@ struct Scalar {
         [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << n); });
   }
 
-  template <int kBits, int kVectors, int kRows, class Weights>
-  static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows]) {
+  template <int kBits, int kVectors, int kRows, int kPanels, class Weights>
+  static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows][kPanels]) {
     for (int j = 0; j < kVectors; ++j) {
-      const I w = weights(j);
+      static_assert(kPanels == 1);
+      const I w = weights(0, j);
       for (int m = 0; m < kRows; ++m) {
         int8_t quad[4];
         std::memcpy(quad, x + j * kRows + m, 4);
@@ -139,7 +142,7 @@ struct Scalar {
           for (int byte = 0; byte < 4; ++byte) {
             // Codes of fewer than 8 bits are not negative either way.
             const auto code = static_cast<int8_t>(static_cast<uint32_t>(w.v[i]) >> (8 * byte));
-            acc[m].v[i] += code * quad[byte];
+            acc[m][0].v[i] += code * quad[byte];
           }
         }
       }

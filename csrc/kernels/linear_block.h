@@ -5,89 +5,225 @@
 
 // Linear layers over block formats: int8 activations × packed codes, in integers within a group and
 // in float across groups, group after group in order of K.
+//
+// The inner loop takes a tile of rows × panels and reads the weights through a source: as packed,
+// unpacking in registers (few rows), or from panels unpacked once into scratch memory (many rows).
+// The arithmetic is the same, so that results do not depend on which one ran.
 namespace ftllm {
 
-// One panel × one tile of kRows activation rows.
-template <class Isa, class Format, int kRows>
-[[gnu::always_inline]] inline void block_tile(const uint8_t* panel, int64_t blocks,
-                                              const uint8_t* tile, typename Isa::F (&acc)[kRows]) {
-  using F = typename Isa::F;
-  using I = typename Isa::I;
-  using Planes = CodePlanes<Format::kBits>;
-  constexpr int kGroupVectors = Format::kGroup >= 32 ? 8 : Format::kGroup / 4;
-  constexpr int kOffset = Format::kBits == 8 && Isa::kSignedBytes ? 0 : Format::kOffset;
-  constexpr int kBlocksPerRecord = Format::kBlock / kActivationBlock;
+// What the arithmetic of a format depends on. Formats of one shape share the kernels for many rows.
+template <int kCodeBits, int kVectorsOfGroup, bool kMin, int kZero>
+struct CodeShape {
+  static constexpr int kBits = kCodeBits;
+  static constexpr int kVectors = kVectorsOfGroup;  // vectors of codes with one scale, in a block
+  static constexpr int kParts = 8 / kVectors;       // groups that begin in one activation block
+  static constexpr bool kHasMin = kMin;
+  static constexpr int kOffset = kZero;
+};
 
-  for (int m = 0; m < kRows; ++m) acc[m] = Isa::zero();
-  const uint8_t* record = panel;
-  for (int64_t block = 0; block < blocks; record += record_bytes<Format>(Isa::kLanes)) {
-    const typename Format::Scales::template Loader<Isa> scales(
-        record + kBlocksPerRecord * Planes::bytes(Isa::kLanes));
-    Isa::prefetch(record + 2 * record_bytes<Format>(Isa::kLanes));
-    for (int b = 0; b < kBlocksPerRecord && block < blocks; ++b, ++block) {
-      const uint8_t* planes = record + b * Planes::bytes(Isa::kLanes);
-      const ActivationBlock x(tile, block, kRows);
+template <class Format>
+using ShapeOf =
+    CodeShape<Format::kBits, (Format::kGroup < kActivationBlock ? Format::kGroup / 4 : 8),
+              Format::Scales::kHasMin, Format::kOffset>;
+
+// A panel as it is packed: records of kBlock columns.
+template <class Isa, class Format>
+struct PackedSource {
+  using Planes = CodePlanes<Format::kBits>;
+  static constexpr int kBlocks = Format::kBlock / kActivationBlock;  // activation blocks a record
+  static constexpr int64_t kBytes = record_bytes<Format>(Isa::kLanes);
+
+  const uint8_t* record;
+  typename Format::Scales::template Loader<Isa> scales;
+
+  [[gnu::always_inline]] explicit PackedSource(const uint8_t* at)
+      : record(at), scales(at + kBlocks * Planes::bytes(Isa::kLanes)) {
+    Isa::prefetch(at + 2 * kBytes);
+  }
+  [[gnu::always_inline]] typename Isa::I codes(int block, int j) const {
+    return Planes::template load<Isa>(record + block * Planes::bytes(Isa::kLanes), j);
+  }
+  static constexpr int group(int block, int part) {
+    return block * kActivationBlock / Format::kGroup + part;
+  }
+  [[gnu::always_inline]] typename Isa::F scale(int block, int part) const {
+    return scales.scale(group(block, part));
+  }
+  [[gnu::always_inline]] typename Isa::F min(int block, int part) const {
+    return scales.min(group(block, part));
+  }
+};
+
+// A panel unpacked: for each activation block eight vectors of codes, then the float scales of its
+// groups, then their mins.
+template <class Isa, class Shape>
+struct UnpackedSource {
+  static constexpr int kBlocks = 1;
+  static constexpr int kVectorBytes = 4 * Isa::kLanes;
+  static constexpr int64_t kBytes = (8 + Shape::kParts * (Shape::kHasMin ? 2 : 1)) * kVectorBytes;
+  static_assert(kBytes <= kUnpackedBlockBytes * Isa::kLanes);
+
+  const uint8_t* record;
+
+  [[gnu::always_inline]] explicit UnpackedSource(const uint8_t* at) : record(at) {}
+  [[gnu::always_inline]] typename Isa::I codes(int /*block*/, int j) const {
+    return Isa::load_bytes(record + j * kVectorBytes);
+  }
+  [[gnu::always_inline]] typename Isa::F scale(int /*block*/, int part) const {
+    return Isa::load(floats(part));
+  }
+  [[gnu::always_inline]] typename Isa::F min(int /*block*/, int part) const {
+    return Isa::load(floats(Shape::kParts + part));
+  }
+  [[gnu::always_inline]] const float* floats(int index) const {
+    return reinterpret_cast<const float*>(record + (8 + index) * kVectorBytes);
+  }
+};
+
+template <class Isa, class Format>
+void unpack_panel(const uint8_t* panel, int64_t blocks, uint8_t* to) noexcept {
+  using Packed = PackedSource<Isa, Format>;
+  using Shape = ShapeOf<Format>;
+  using Unpacked = UnpackedSource<Isa, Shape>;
+  for (int64_t block = 0; block < blocks; panel += Packed::kBytes) {
+    const Packed from(panel);
+    for (int b = 0; b < Packed::kBlocks && block < blocks; ++b, ++block, to += Unpacked::kBytes) {
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j)
+        Isa::store_bytes(to + j * Unpacked::kVectorBytes, from.codes(b, j));
+      auto* floats = reinterpret_cast<float*>(to + 8 * Unpacked::kVectorBytes);
 #pragma GCC unroll 2
-      for (int part = 0; part < 8 / kGroupVectors; ++part) {
-        const int group = b * kActivationBlock / Format::kGroup + part;
-        const int32_t* sums = kGroupVectors == 8 ? x.total : part == 0 ? x.low : x.high;
-        I dot[kRows];
-#pragma GCC unroll 16
-        for (int m = 0; m < kRows; ++m) {
-          dot[m] = kOffset == 0 ? Isa::izero() : Isa::set1_int(-kOffset * sums[m]);
-        }
-        Isa::template dot<Format::kBits, kGroupVectors, kRows>(
-            [&](int j) [[gnu::always_inline]] {
-              return Planes::template load<Isa>(planes, part * kGroupVectors + j);
-            },
-            x.quads + part * kGroupVectors * kRows, dot);
-        const F scale = scales.scale(group);
-#pragma GCC unroll 16
-        for (int m = 0; m < kRows; ++m) {
-          const F scaled = Isa::mul(scale, Isa::set1(x.scale[m]));
-          acc[m] = Isa::fma(Isa::to_float(dot[m]), scaled, acc[m]);
-        }
-        if constexpr (Format::Scales::kHasMin) {
-          const F min = scales.min(group);
-#pragma GCC unroll 16
-          for (int m = 0; m < kRows; ++m) acc[m] = Isa::fma(min, Isa::set1(x.sum[m]), acc[m]);
+      for (int part = 0; part < Shape::kParts; ++part) {
+        Isa::store(floats + part * Isa::kLanes, from.scale(b, part));
+        if constexpr (Shape::kHasMin) {
+          Isa::store(floats + (Shape::kParts + part) * Isa::kLanes, from.min(b, part));
         }
       }
     }
   }
 }
 
-template <class Isa, class Format, int kRows>
-void linear_block_rows(const LinearTask& task, int64_t row) noexcept {
-  const int64_t blocks = (task.columns + kActivationBlock - 1) / kActivationBlock;
-  const uint8_t* tile = task.tiles + row * blocks * kActivationBlockBytes;
-  for (int64_t p = task.panel_begin; p < task.panel_end; ++p) {
-    typename Isa::F acc[kRows];
-    block_tile<Isa, Format, kRows>(task.panels + p * task.panel_bytes, blocks, tile, acc);
-    for (int m = 0; m < kRows; ++m) store_panel<Isa>(task, row + m, p, acc[m]);
+// kPanels panels × one tile of kRows activation rows.
+template <class Isa, class Shape, class Source, int kRows, int kPanels>
+[[gnu::always_inline]] inline void block_tile(const uint8_t* panels, int64_t panel_bytes,
+                                              int64_t blocks, const uint8_t* tile,
+                                              typename Isa::F (&acc)[kRows][kPanels]) {
+  using F = typename Isa::F;
+  constexpr int kVectors = Shape::kVectors;
+  constexpr int kOffset = Shape::kBits == 8 && Isa::kSignedBytes ? 0 : Shape::kOffset;
+
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) acc[m][p] = Isa::zero();
+  }
+  for (int64_t block = 0; block < blocks; panels += Source::kBytes) {
+    const auto source = [&](int p)
+                            [[gnu::always_inline]] { return Source(panels + p * panel_bytes); };
+    const Source first = source(0);
+    const Source last = source(kPanels - 1);
+    for (int b = 0; b < Source::kBlocks && block < blocks; ++b, ++block) {
+      const ActivationBlock x(tile, block, kRows);
+#pragma GCC unroll 2
+      for (int part = 0; part < Shape::kParts; ++part) {
+        const int32_t* sums = kVectors == 8 ? x.total : part == 0 ? x.low : x.high;
+        typename Isa::I dot[kRows][kPanels];
+#pragma GCC unroll 16
+        for (int m = 0; m < kRows; ++m) {
+          const auto start = kOffset == 0 ? Isa::izero() : Isa::set1_int(-kOffset * sums[m]);
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) dot[m][p] = start;
+        }
+        Isa::template dot<Shape::kBits, kVectors, kRows, kPanels>(
+            [&](int p, int j) [[gnu::always_inline]] {
+              return (p == 0 ? first : last).codes(b, part * kVectors + j);
+            },
+            x.quads + part * kVectors * kRows, dot);
+        const F scales[2] = {first.scale(b, part), last.scale(b, part)};
+#pragma GCC unroll 16
+        for (int m = 0; m < kRows; ++m) {
+          const F x_scale = Isa::set1(x.scale[m]);
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) {
+            acc[m][p] = Isa::fma(Isa::to_float(dot[m][p]), Isa::mul(scales[p], x_scale), acc[m][p]);
+          }
+        }
+        if constexpr (Shape::kHasMin) {
+          const F mins[2] = {first.min(b, part), last.min(b, part)};
+#pragma GCC unroll 16
+          for (int m = 0; m < kRows; ++m) {
+            const F x_sum = Isa::set1(x.sum[m]);
+#pragma GCC unroll 4
+            for (int p = 0; p < kPanels; ++p) acc[m][p] = Isa::fma(mins[p], x_sum, acc[m][p]);
+          }
+        }
+      }
+    }
   }
 }
 
-// A compile-time loop over the sizes of the last, smaller tile.
-template <class Isa, class Format, int kRows>
-void linear_block_tail(const LinearTask& task, int64_t row, int rows) noexcept {
+// Panels [p, p + kPanels) for one tile; `panels` is where panel p lies in its source.
+template <class Isa, class Shape, class Source, int kRows, int kPanels>
+void linear_block_tile(const LinearTask& task, const uint8_t* panels, int64_t panel_bytes,
+                       int64_t p, int64_t row) noexcept {
+  const int64_t blocks = (task.columns + kActivationBlock - 1) / kActivationBlock;
+  const uint8_t* tile = task.tiles + row * blocks * kActivationBlockBytes;
+  typename Isa::F acc[kRows][kPanels];
+  block_tile<Isa, Shape, Source, kRows, kPanels>(panels, panel_bytes, blocks, tile, acc);
+  for (int m = 0; m < kRows; ++m) {
+    for (int i = 0; i < kPanels; ++i) store_panel<Isa>(task, row + m, p + i, acc[m][i]);
+  }
+}
+
+// One tile of up to kRows rows: a compile-time loop finds the size of the last, smaller one.
+template <class Isa, class Shape, class Source, int kRows, int kPanels>
+void linear_block_rows(const LinearTask& task, const uint8_t* panels, int64_t panel_bytes,
+                       int64_t p, int64_t row) noexcept {
   if constexpr (kRows > 0) {
-    if (rows == kRows) {
-      linear_block_rows<Isa, Format, kRows>(task, row);
+    if (task.row_end - row >= kRows) {
+      linear_block_tile<Isa, Shape, Source, kRows, kPanels>(task, panels, panel_bytes, p, row);
     } else {
-      linear_block_tail<Isa, Format, kRows - 1>(task, row, rows);
+      linear_block_rows<Isa, Shape, Source, kRows - 1, kPanels>(task, panels, panel_bytes, p, row);
     }
+  }
+}
+
+// All rows for panels [p, p + kPanels), unpacked in task.scratch.
+template <class Isa, class Shape, int kPanels>
+void linear_unpacked(const LinearTask& task, int64_t panel_bytes, int64_t p) noexcept {
+  using Source = UnpackedSource<Isa, Shape>;
+  for (int64_t row = task.row_begin; row < task.row_end; row += Isa::kTileRows) {
+    linear_block_rows<Isa, Shape, Source, Isa::kTileRows, kPanels>(task, task.scratch, panel_bytes,
+                                                                   p, row);
   }
 }
 
 template <class Isa, class Format>
 void linear_block(const LinearTask& task) noexcept {
-  constexpr int kRows = Isa::kTileRows;
-  int64_t row = task.row_begin;
-  for (; row + kRows <= task.row_end; row += kRows) {
-    linear_block_rows<Isa, Format, kRows>(task, row);
+  using Shape = ShapeOf<Format>;
+  constexpr int kPanels = Isa::kTilePanels;
+  if (task.row_end - task.row_begin <= Isa::kTileRows) {
+    for (int64_t p = task.panel_begin; p < task.panel_end; ++p) {
+      linear_block_rows<Isa, Shape, PackedSource<Isa, Format>, Isa::kTileRows, 1>(
+          task, task.panels + p * task.panel_bytes, task.panel_bytes, p, task.row_begin);
+    }
+    return;
   }
-  linear_block_tail<Isa, Format, kRows - 1>(task, row, static_cast<int>(task.row_end - row));
+  const int64_t blocks = (task.columns + kActivationBlock - 1) / kActivationBlock;
+  const int64_t bytes = blocks * UnpackedSource<Isa, Shape>::kBytes;
+  for (int64_t p = task.panel_begin; p < task.panel_end;) {
+    const int count = task.panel_end - p >= kPanels ? kPanels : 1;
+    for (int i = 0; i < count; ++i) {
+      unpack_panel<Isa, Format>(task.panels + (p + i) * task.panel_bytes, blocks,
+                                task.scratch + i * bytes);
+    }
+    if (count == kPanels) {
+      linear_unpacked<Isa, Shape, kPanels>(task, bytes, p);
+    } else {
+      linear_unpacked<Isa, Shape, 1>(task, bytes, p);
+    }
+    p += count;
+  }
 }
 
 }  // namespace ftllm

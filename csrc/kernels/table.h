@@ -20,6 +20,10 @@ constexpr int kKvBlock = 32;
 constexpr int kActivationBlock = 32;
 constexpr int64_t kActivationBlockBytes = 32 + 5 * 4;
 
+// Most bytes that a row of an unpacked weight panel takes for 32 columns: codes, and the float
+// scales and mins of two groups (kernels/linear_block.h).
+constexpr int64_t kUnpackedBlockBytes = 32 + 2 * 2 * 4;
+
 // y[m, n] = Σ_k x[m, k] · W[n, k] (+ bias[n]) for the panels [panel_begin, panel_end) of W.
 struct LinearTask {
   const uint8_t* panels;  // panel 0
@@ -37,6 +41,7 @@ struct LinearTask {
   float* y;   // (M, N) row-major, y_stride apart
   int64_t y_stride;
   const float* bias;  // (N,) or nullptr
+  uint8_t* scratch;   // linear_scratch_bytes(), this thread's own
 };
 
 // Attention of the query heads that share one KV head, for consecutive rows of one sequence.
@@ -80,8 +85,9 @@ struct KvWriteTask {
 
 struct KernelTable {
   const char* isa;
-  int lanes;      // NR: rows of a weight panel
-  int tile_rows;  // activation rows that block-format kernels compute together
+  int lanes;        // NR: rows of a weight panel
+  int tile_rows;    // activation rows that block-format kernels compute together
+  int tile_panels;  // panels that they compute together
 
   void (*linear[kFormatCount])(const LinearTask&) noexcept;
 
@@ -108,6 +114,12 @@ struct KernelTable {
   void (*kv_write[kKvTypeCount])(const KvWriteTask&) noexcept;
   void (*attention[kKvTypeCount])(const AttentionTask&) noexcept;
 };
+
+// Scratch of a linear layer of K = `columns`, for each thread.
+inline int64_t linear_scratch_bytes(const KernelTable& kernels, int64_t columns) {
+  const int64_t blocks = (columns + kActivationBlock - 1) / kActivationBlock;
+  return kernels.tile_panels * blocks * kUnpackedBlockBytes * kernels.lanes;
+}
 
 // The table of the ISA chosen for this process; throws Error if FTLLM_ISA names one that is unknown
 // or that this machine cannot run.

@@ -69,7 +69,7 @@ def _ask(number: int, draw: random.Random) -> Ask:
         for _ in range(sentences)
     )
     preface = f"{_PREFACE} " if number % 4 == 0 and not talks else ""
-    max_tokens = LONG_ANSWER if hangs_up else 96 if talks else draw.randrange(6, 22)
+    max_tokens = LONG_ANSWER if hangs_up else 64 if talks else draw.randrange(6, 22)
     samples = number % 3 == 0
     return Ask(
         number=number,

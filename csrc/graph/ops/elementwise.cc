@@ -6,6 +6,8 @@
 namespace ftllm {
 namespace {
 
+constexpr ValueId kNone = -1;
+
 enum class Kind : uint8_t { kAdd, kScale, kSoftCap, kSiluMul, kGeluMul };
 
 // y = op(a, b), or op(a) with a parameter, value by value.
@@ -13,7 +15,7 @@ class ElementwiseOp final : public Op {
  public:
   ElementwiseOp(Kind kind, ValueId a, ValueId b, ValueId y, RowKind rows, int64_t width,
                 float factor)
-      : Op(b < 0 ? std::vector<ValueId>{a} : std::vector<ValueId>{a, b}, {y}),
+      : Op(b == kNone ? std::vector<ValueId>{a} : std::vector<ValueId>{a, b}, {y}),
         kind_(kind),
         rows_(rows),
         width_(width),
@@ -51,7 +53,8 @@ class ElementwiseOp final : public Op {
 
 ValueId record(Graph& graph, Kind kind, ValueId a, ValueId b, float factor) {
   const Value& first = graph.value(a);
-  if (b >= 0) {
+  const bool binary = kind != Kind::kScale && kind != Kind::kSoftCap;
+  if (binary) {
     const Value& second = graph.value(b);
     graph.require(first.width == second.width && first.rows == second.rows,
                   "operands differ: " + first.name + " has width " + std::to_string(first.width) +
@@ -71,11 +74,11 @@ ValueId add_add(Graph& graph, ValueId a, ValueId b) {
 }
 
 ValueId add_scale(Graph& graph, ValueId x, float factor) {
-  return record(graph, Kind::kScale, x, -1, factor);
+  return record(graph, Kind::kScale, x, kNone, factor);
 }
 
 ValueId add_soft_cap(Graph& graph, ValueId x, float limit) {
-  return record(graph, Kind::kSoftCap, x, -1, limit);
+  return record(graph, Kind::kSoftCap, x, kNone, limit);
 }
 
 ValueId add_gated(Graph& graph, ValueId gate, ValueId up, Activation activation) {

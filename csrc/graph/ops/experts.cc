@@ -22,10 +22,11 @@ struct Workspace {
   float* gate;        // (pairs, intermediate)
   float* up;          // (pairs, intermediate)
   uint8_t* tiles;     // activation tiles of `gathered`, later of the gated product
+  uint8_t* threads;   // linear_scratch_bytes() for each thread
   int64_t bytes;
 
   Workspace(uint8_t* base, int64_t tokens, int64_t top_k, int64_t experts_count, int64_t hidden,
-            int64_t inner) {
+            int64_t inner, int thread_count) {
     int64_t at = 0;
     const auto take = [&](int64_t size) {
       uint8_t* start = base + at;
@@ -42,6 +43,7 @@ struct Workspace {
     gate = reinterpret_cast<float*>(take(pairs * inner * 4));
     up = reinterpret_cast<float*>(take(pairs * inner * 4));
     tiles = take(activation_tile_bytes(std::max(hidden, inner), pairs));
+    threads = take(thread_count * linear_scratch_bytes(kernel_table(), std::max(hidden, inner)));
     bytes = at;
   }
 };
@@ -52,11 +54,11 @@ class ExpertsOp final : public Op {
       : Op({x, router}, {y}), spec_(std::move(spec)) {}
 
   int64_t scratch_bytes(const StepLimits& limits) const override {
-    return workspace(nullptr, limits.tokens).bytes;
+    return workspace(nullptr, limits.tokens, limits.threads).bytes;
   }
 
   void run(const StepContext& step) const noexcept override {
-    const Workspace work = workspace(step.scratch, step.rows.tokens);
+    const Workspace work = workspace(step.scratch, step.rows.tokens, step.pool.size());
     route(step, work);
     sort(step.rows.tokens, work);
     gather(step, work);
@@ -77,9 +79,9 @@ class ExpertsOp final : public Op {
  private:
   int64_t pairs(const StepContext& step) const { return step.rows.tokens * spec_.top_k; }
 
-  Workspace workspace(uint8_t* base, int64_t tokens) const {
+  Workspace workspace(uint8_t* base, int64_t tokens, int threads) const {
     return Workspace(base, tokens, spec_.top_k, spec_.gate->experts(), spec_.gate->columns(),
-                     spec_.gate->rows());
+                     spec_.gate->rows(), threads);
   }
 
   // softmax over all experts, then the top_k largest (the lower index on ties), by rank.
@@ -163,7 +165,8 @@ class ExpertsOp final : public Op {
     const int64_t columns = weight.columns();
     constexpr int64_t kPanels = 16;
     const int64_t per_expert = (weight.panels() + kPanels - 1) / kPanels;
-    step.pool.parallel_for(weight.experts() * per_expert, [&](int64_t item, int) {
+    const int64_t scratch_bytes = linear_scratch_bytes(step.kernels, columns);
+    step.pool.parallel_for(weight.experts() * per_expert, [&](int64_t item, int thread) {
       const int64_t e = item / per_expert;
       const int64_t first = work.starts[e];
       const int64_t rows = work.starts[e + 1] - first;
@@ -185,6 +188,7 @@ class ExpertsOp final : public Op {
           .y = y + first * weight.rows(),
           .y_stride = weight.rows(),
           .bias = nullptr,
+          .scratch = work.threads + thread * scratch_bytes,
       });
     });
   }

@@ -20,7 +20,9 @@ class LinearOp final : public Op {
 
   int64_t scratch_bytes(const StepLimits& limits) const override {
     if (!quantized_) return 0;
-    return activation_tile_bytes(parts_[0].weight->columns(), limits.count(rows_));
+    const int64_t columns = parts_[0].weight->columns();
+    return tile_bytes(limits.count(rows_)) +
+           limits.threads * linear_scratch_bytes(kernel_table(), columns);
   }
 
   void run(const StepContext& step) const noexcept override {
@@ -37,7 +39,9 @@ class LinearOp final : public Op {
     }
     int64_t total = 0;
     for (const Part& part : parts_) total += items(part, rows, step).count();
-    step.pool.parallel_for(total, [&](int64_t item, int) {
+    uint8_t* scratch = step.scratch + tile_bytes(rows);
+    const int64_t scratch_bytes = linear_scratch_bytes(step.kernels, columns);
+    step.pool.parallel_for(total, [&](int64_t item, int thread) {
       size_t p = 0;
       int64_t rest = item;
       for (;; ++p) {
@@ -45,7 +49,7 @@ class LinearOp final : public Op {
         if (rest < cut.count()) {
           const float* bias = parts_[p].bias == nullptr ? nullptr : parts_[p].bias->data();
           run_linear_item(cut, rest, *parts_[p].weight, 0, rows, x, step.scratch, bias,
-                          step.values[outputs_[p]], step.kernels);
+                          step.values[outputs_[p]], scratch + thread * scratch_bytes, step.kernels);
           return;
         }
         rest -= cut.count();
@@ -58,6 +62,10 @@ class LinearOp final : public Op {
     WeightPtr weight;
     VectorPtr bias;
   };
+
+  int64_t tile_bytes(int64_t rows) const {
+    return (activation_tile_bytes(parts_[0].weight->columns(), rows) + 63) / 64 * 64;
+  }
 
   static LinearItems items(const Part& part, int64_t rows, const StepContext& step) {
     return LinearItems(*part.weight, rows, step.kernels, step.pool.size());
