@@ -65,8 +65,8 @@ void read_row(const uint8_t* row, int64_t columns, float* out) {
       Format::Scales::put(scales, 1, 0, block);
       for (int k = 0; k < Format::kBlock; ++k) {
         const GroupScale group = Format::Scales::get(scales, 1, 0, k / Format::kGroup);
-        const auto code = static_cast<float>(block.codes[k] - Format::kOffset);
-        out[b * Format::kBlock + k] = group.scale * code + group.min;
+        const auto value = static_cast<float>(Operands<Format>::value(block.codes[k]));
+        out[b * Format::kBlock + k] = group.scale * value + group.min;
       }
     }
   }
@@ -194,7 +194,7 @@ void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t 
         const GroupScale group = Format::Scales::get(scales, nr, row, column / Format::kGroup);
         const int code =
             Planes::get(record + column / 32 * Planes::bytes(nr), nr, row, column % 32);
-        out[k] = group.scale * static_cast<float>(code - Format::kOffset) + group.min;
+        out[k] = group.scale * static_cast<float>(Operands<Format>::value(code)) + group.min;
       }
     }
   });

@@ -55,16 +55,22 @@ struct Avx2 {
   static F load_i8(const uint8_t* x) {
     return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
   }
-  static F load_u8(const uint8_t* x) {
-    return to_float(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
-  }
+  static F load_u8(const uint8_t* x) { return to_float(widen_u8(x)); }
   static F to_float(I x) { return _mm256_cvtepi32_ps(x); }
+  static F as_float(I bits) { return _mm256_castsi256_ps(bits); }
 
   static I izero() { return _mm256_setzero_si256(); }
   static I set1_int(int32_t x) { return _mm256_set1_epi32(x); }
   static I set1_byte(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
   static I load_bytes(const uint8_t* x) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  }
+  static I widen_u8(const uint8_t* x) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    const __m128i entries = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), indices);
   }
   static I bit_and(I a, I b) { return _mm256_and_si256(a, b); }
   static I bit_or(I a, I b) { return _mm256_or_si256(a, b); }
@@ -90,7 +96,7 @@ struct Avx2 {
         }
       }
     } else {
-      constexpr int kRun = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
+      constexpr int kRun = kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
       constexpr int kSteps = kRun < kVectors ? kRun : kVectors;
 #pragma GCC unroll 4
       for (int begin = 0; begin < kVectors; begin += kSteps) {

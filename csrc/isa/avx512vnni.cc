@@ -58,16 +58,22 @@ struct Avx512Vnni {
   static F load_i8(const uint8_t* x) {
     return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
   }
-  static F load_u8(const uint8_t* x) {
-    return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
-  }
+  static F load_u8(const uint8_t* x) { return to_float(widen_u8(x)); }
   static F to_float(I x) { return _mm512_cvtepi32_ps(x); }
+  static F as_float(I bits) { return _mm512_castsi512_ps(bits); }
 
   static I izero() { return _mm512_setzero_si512(); }
   static I set1_int(int32_t x) { return _mm512_set1_epi32(x); }
   static I set1_byte(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
   static I load_bytes(const uint8_t* x) {
     return _mm512_loadu_si512(reinterpret_cast<const __m512i*>(x));
+  }
+  static I widen_u8(const uint8_t* x) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    const __m128i entries = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), indices);
   }
   static I bit_and(I a, I b) { return _mm512_and_si512(a, b); }
   static I bit_or(I a, I b) { return _mm512_or_si512(a, b); }

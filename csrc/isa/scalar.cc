@@ -102,6 +102,9 @@ struct Scalar {
   static F to_float(I x) {
     return each([&](int i) { return static_cast<float>(x.v[i]); });
   }
+  static F as_float(I bits) {
+    return each([&](int i) { return bits_float(static_cast<uint32_t>(bits.v[i])); });
+  }
 
   static I set1_int(int32_t x) {
     return each_int([x](int) { return x; });
@@ -112,6 +115,15 @@ struct Scalar {
     I y;
     std::memcpy(y.v, x, sizeof y.v);
     return y;
+  }
+  static I widen_u8(const uint8_t* x) {
+    return each_int([x](int i) { return x[i]; });
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    uint8_t bytes[sizeof indices.v];
+    std::memcpy(bytes, indices.v, sizeof bytes);
+    for (uint8_t& byte : bytes) byte = table[byte];
+    return load_bytes(bytes);
   }
   static I bit_and(I a, I b) {
     return each_int([&](int i) { return a.v[i] & b.v[i]; });

@@ -15,7 +15,8 @@ template <class Isa, class Format, int kRows>
   using I = typename Isa::I;
   using Planes = CodePlanes<Format::kBits>;
   constexpr int kGroupVectors = Format::kGroup >= 32 ? 8 : Format::kGroup / 4;
-  constexpr int kOffset = Format::kBits == 8 && Isa::kSignedBytes ? 0 : Format::kOffset;
+  constexpr int kBits = Operands<Format>::kBits;
+  constexpr int kOffset = kBits == 8 && Isa::kSignedBytes ? 0 : Operands<Format>::kOffset;
   constexpr int kBlocksPerRecord = Format::kBlock / kActivationBlock;
 
   for (int m = 0; m < kRows; ++m) acc[m] = Isa::zero();
@@ -36,9 +37,9 @@ template <class Isa, class Format, int kRows>
         for (int m = 0; m < kRows; ++m) {
           dot[m] = kOffset == 0 ? Isa::izero() : Isa::set1_int(-kOffset * sums[m]);
         }
-        Isa::template dot<Format::kBits, kGroupVectors, kRows>(
+        Isa::template dot<kBits, kGroupVectors, kRows>(
             [&](int j) [[gnu::always_inline]] {
-              return Planes::template load<Isa>(planes, part * kGroupVectors + j);
+              return Operands<Format>::template load<Isa>(planes, part * kGroupVectors + j);
             },
             x.quads + part * kGroupVectors * kRows, dot);
         const F scale = scales.scale(group);
@@ -50,7 +51,11 @@ template <class Isa, class Format, int kRows>
         if constexpr (Format::Scales::kHasMin) {
           const F min = scales.min(group);
 #pragma GCC unroll 16
-          for (int m = 0; m < kRows; ++m) acc[m] = Isa::fma(min, Isa::set1(x.sum[m]), acc[m]);
+          for (int m = 0; m < kRows; ++m) {
+            const F sum = kGroupVectors == 8 ? Isa::set1(x.sum[m])
+                                             : Isa::set1(x.scale[m] * static_cast<float>(sums[m]));
+            acc[m] = Isa::fma(min, sum, acc[m]);
+          }
         }
       }
     }

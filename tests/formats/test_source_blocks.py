@@ -152,8 +152,8 @@ def test_row_orders_outside_the_rows_are_refused(order: list[int]) -> None:
 
 
 def test_unknown_formats_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnsupportedModelError, match=r"'iq2_xs' is not supported.*q4_k"):
-        _core.Weight(format="iq2_xs", rows=1, columns=1)
+    with pytest.raises(UnsupportedModelError, match=r"'tq1_0' is not supported.*q4_k"):
+        _core.Weight(format="tq1_0", rows=1, columns=1)
     with pytest.raises(UnsupportedModelError, match="int8 is made at load"):
         fill(_core.Weight(format="int8", rows=1, columns=8), count=1, source="int8", size=8)
 

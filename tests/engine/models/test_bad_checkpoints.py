@@ -212,8 +212,8 @@ def test_an_unknown_gguf_architecture_lists_the_known(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_number_format_is_named(tmp_path: Path) -> None:
-    """ggml type 22 is IQ2_S."""
-    odd = Tensor("blk.0.ffn_up.weight", (INNER, HIDDEN), 22, bytes(INNER * 82))
+    """ggml type 34 is TQ1_0."""
+    odd = Tensor("blk.0.ffn_up.weight", (INNER, HIDDEN), 34, bytes(INNER * 54))
     path = write_gguf_llama(tmp_path / "m.gguf", replaced=odd)
     refused(path, UnsupportedModelError, "blk.0.ffn_up.weight", "q4_k")
 
