@@ -11,7 +11,8 @@
 // rows (NR = the SIMD lanes of the ISA that will read it), each a sequence of records along K, so
 // that lanes run over output rows and every output is summed over K in one fixed order.
 //
-// Float formats (f32, f16, bf16): element k of the NR rows, then element k + 1, …
+// Float formats (f32, f16, bf16): element k of the NR rows, then element k + 1, … fp8 has records
+// of 128 columns besides, with a scale for each row.
 //
 // Block formats hold unsigned codes and shared scales: value = scale · (code − kOffset) + min, or
 // scale · kCodebook[code]. A format struct says
@@ -22,16 +23,18 @@
 //   kCodebook what each code of up to 4 bits stands for
 //   Scales    how scales and mins are stored: one of formats/scales.h
 //   Source    the block as it lies in a file, with decode() and quantize()
+//   kPadded   true where a row of Source may end within its last block (optional)
 // and nothing else: packing, dequantization and every kernel are generic over it. Its activation
 // partner is always the same: int8 blocks of 32 with a float scale (kernels/activations.h).
 
 namespace ftllm {
 
-// A source block taken apart. Scales are IEEE binary16 bits.
+// A source block taken apart. Scales are IEEE binary16 bits, unless the format's Scales say else.
 struct DecodedBlock {
   uint8_t codes[256];
   uint16_t scale = 0;
   uint16_t min = 0;
+  float wide_scale = 0.0f;       // Fp8Scales only
   uint8_t group_scale[16] = {};  // TwoLevelScales only: multiplies `scale` (int8 or uint8)
   uint8_t group_min[16] = {};    // TwoLevelScales only: multiplies −`min`
 };

@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "formats/fp8.h"
 #include "formats/int4g.h"
+#include "formats/int4z.h"
 #include "formats/int8.h"
 #include "formats/iq1_m.h"
 #include "formats/iq1_s.h"
@@ -15,6 +17,7 @@
 #include "formats/iq4_nl.h"
 #include "formats/iq4_xs.h"
 #include "formats/mxfp4.h"
+#include "formats/nvfp4.h"
 #include "formats/q2_k.h"
 #include "formats/q3_k.h"
 #include "formats/q4_0.h"
@@ -41,6 +44,7 @@
   X(kIQ4_NL, IQ4_NL)           \
   X(kIQ4_XS, IQ4_XS)           \
   X(kMXFP4, MXFP4)             \
+  X(kNVFP4, NVFP4)             \
   X(kIQ3_S, IQ3_S)             \
   X(kIQ3_XXS, IQ3_XXS)         \
   X(kIQ2_S, IQ2_S)             \
@@ -52,7 +56,10 @@
   X(kInt4g32, Int4g<32>)       \
   X(kInt4g64, Int4g<64>)       \
   X(kInt4g128, Int4g<128>)     \
-  X(kInt4g256, Int4g<256>)
+  X(kInt4g256, Int4g<256>)     \
+  X(kInt4z32, Int4z<32>)       \
+  X(kInt4z64, Int4z<64>)       \
+  X(kInt4z128, Int4z<128>)
 
 namespace ftllm {
 
@@ -60,6 +67,7 @@ enum class FormatId : uint8_t {
   kF32,
   kF16,
   kBF16,
+  kFp8,
 #define FTLLM_ENUMERATOR(id, Format) id,
   FTLLM_BLOCK_FORMATS(FTLLM_ENUMERATOR)
 #undef FTLLM_ENUMERATOR

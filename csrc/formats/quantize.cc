@@ -311,4 +311,15 @@ void quantize_exponent(const float* x, int columns, const NearestCode& book, Dec
   for (int k = 0; k < columns; ++k) block.codes[k] = book.code(x[k] / scale);
 }
 
+void quantize_fp8_scales(const float* x, const NearestCode& book, DecodedBlock& block) {
+  const float highest = -book.lowest() / 2;
+  block.wide_scale = std::fabs(extreme(x, 256)) / (448.0f * highest);
+  for (int g = 0; g < 16; ++g) {
+    const float peak = std::fabs(extreme(x + 16 * g, 16));
+    block.group_scale[g] = float_to_fp8(peak / highest * inverse(block.wide_scale));
+    const float to_value = inverse(0.5f * block.wide_scale * fp8_to_float(block.group_scale[g]));
+    for (int k = 16 * g; k < 16 * g + 16; ++k) block.codes[k] = book.code(x[k] * to_value);
+  }
+}
+
 }  // namespace ftllm

@@ -56,4 +56,8 @@ void quantize_codebook_two_level(const float* x, int group, const NearestCode& b
 // value = 2^(e − 128) · book[code] for the e of least squared error; e is in block.scale.
 void quantize_exponent(const float* x, int columns, const NearestCode& book, DecodedBlock& block);
 
+// 256 columns in groups of 16, each with an E4M3 scale: value = wide_scale / 2 · group_scale ·
+// book[code].
+void quantize_fp8_scales(const float* x, const NearestCode& book, DecodedBlock& block);
+
 }  // namespace ftllm

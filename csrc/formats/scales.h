@@ -14,6 +14,9 @@
 //   Loader<Isa>               the same for NR rows at once
 namespace ftllm {
 
+// What Isa::load_fp8 must be multiplied with: it reads E4M3 as a binary16 of the same bits.
+constexpr float kFp8Factor = 256.0f;
+
 struct GroupScale {
   float scale;
   float min;
@@ -171,6 +174,70 @@ struct ExponentScales {
         : scales(
               Isa::mul(Isa::set1(0.5f), Isa::as_float(Isa::shift_left(Isa::widen_u8(from), 23)))) {}
     typename Isa::F scale(int /*group*/) const { return scales; }
+    typename Isa::F min(int /*group*/) const { return Isa::zero(); }
+  };
+};
+
+// A binary16 scale and an integer zero point (in DecodedBlock::min) a row: min = −scale · zero.
+struct ZeroPointScales {
+  static constexpr bool kHasMin = true;
+
+  static constexpr size_t bytes(int nr) { return 3 * static_cast<size_t>(nr); }
+
+  static void put(uint8_t* to, int nr, int row, const DecodedBlock& block) {
+    std::memcpy(to + 2 * row, &block.scale, 2);
+    to[2 * nr + row] = static_cast<uint8_t>(block.min);
+  }
+
+  static GroupScale get(const uint8_t* from, int nr, int row, int /*group*/) {
+    const float scale = FlatScales<false>::get(from, nr, row, 0).scale;
+    return {scale, -(scale * static_cast<float>(from[2 * nr + row]))};
+  }
+
+  template <class Isa>
+  struct Loader {
+    typename Isa::F scales;
+    typename Isa::F mins;
+
+    explicit Loader(const uint8_t* from)
+        : scales(Isa::load_f16(from)),
+          mins(Isa::mul(Isa::sub(Isa::zero(), scales), Isa::load_u8(from + 2 * Isa::kLanes))) {}
+    typename Isa::F scale(int /*group*/) const { return scales; }
+    typename Isa::F min(int /*group*/) const { return mins; }
+  };
+};
+
+// A float32 scale a row (DecodedBlock::wide_scale), times an E4M3 byte for each of kGroups groups,
+// halved because codebooks of E2M1 hold doubled values.
+template <int kGroups>
+struct Fp8Scales {
+  static constexpr bool kHasMin = false;
+
+  static constexpr size_t bytes(int nr) { return static_cast<size_t>(kGroups + 4) * nr; }
+
+  static void put(uint8_t* to, int nr, int row, const DecodedBlock& block) {
+    std::memcpy(to + 4 * row, &block.wide_scale, 4);
+    for (int g = 0; g < kGroups; ++g) to[(4 + g) * nr + row] = block.group_scale[g];
+  }
+
+  static GroupScale get(const uint8_t* from, int nr, int row, int group) {
+    float wide;
+    std::memcpy(&wide, from + 4 * row, 4);
+    return {0.5f * wide * fp8_to_float(from[(4 + group) * nr + row]), 0.0f};
+  }
+
+  template <class Isa>
+  struct Loader {
+    typename Isa::F super;
+    const uint8_t* groups;
+
+    explicit Loader(const uint8_t* from)
+        : super(Isa::mul(Isa::load(reinterpret_cast<const float*>(from)),
+                         Isa::set1(0.5f * kFp8Factor))),
+          groups(from + 4 * Isa::kLanes) {}
+    typename Isa::F scale(int group) const {
+      return Isa::mul(super, Isa::load_fp8(groups + group * Isa::kLanes));
+    }
     typename Isa::F min(int /*group*/) const { return Isa::zero(); }
   };
 };

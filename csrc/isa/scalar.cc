@@ -93,6 +93,11 @@ struct Scalar {
   static F load_bf16(const uint8_t* x) {
     return each([x](int i) { return bfloat_to_float(load_u16(x, i)); });
   }
+  static F load_fp8(const uint8_t* x) {
+    return each([x](int i) {
+      return half_to_float(static_cast<uint16_t>((x[i] & 0x80) << 8 | (x[i] & 0x7f) << 7));
+    });
+  }
   static F load_i8(const uint8_t* x) {
     return each([x](int i) { return static_cast<float>(static_cast<int8_t>(x[i])); });
   }

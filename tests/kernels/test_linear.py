@@ -20,7 +20,7 @@ _EPS = 2.0**-24  # of one rounding in float32
 _ROWS = (1, 2, 3, 5, 8, 9, 17, 40)
 _N = 37  # not a multiple of any panel
 FORMATS = _core.weight_formats()
-CODEBOOKS = [name for name in FORMATS if name.startswith(("iq", "mxfp4"))]
+CODEBOOKS = [name for name in FORMATS if name.startswith(("iq", "mxfp4", "nvfp4"))]
 BLOCK_FORMATS = [name for name in FORMATS if name not in FLOAT_FORMATS]
 
 
@@ -128,7 +128,7 @@ def test_bias_is_added_once(name: str) -> None:
     np.testing.assert_array_equal(found, without + bias)
 
 
-@pytest.mark.parametrize("name", ["int8", "int4g32", "int4g128", "int4g256"])
+@pytest.mark.parametrize("name", ["int8", "int4g32", "int4g128", "int4g256", "int4z32", "nvfp4"])
 @pytest.mark.parametrize("columns", [1, 31, 33, 130, 257])
 def test_formats_made_at_load_take_any_number_of_columns(name: str, columns: int) -> None:
     """What pads the last block counts as zero."""
