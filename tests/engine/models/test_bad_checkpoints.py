@@ -234,6 +234,8 @@ def test_a_missing_gguf_key_is_named(tmp_path: Path) -> None:
     [
         (replace(DEFAULTS, dtype="float64"), ("dtype is 'float64'", "bfloat16", "int4g")),
         (replace(DEFAULTS, dtype="int4g48"), ("dtype is 'int4g48'", "32, 64, 128, 256")),
+        (replace(DEFAULTS, dtype="int4z256"), ("dtype is 'int4z256'", "32, 64, 128")),
+        (replace(DEFAULTS, dtype="iq2_xs"), ("dtype is 'iq2_xs'", "iq4_xs")),
         (replace(DEFAULTS, dtype="int4g0"), ("dtype is 'int4g0'",)),
         (replace(DEFAULTS, kv_cache_dtype="fp8"), ("kv_cache_dtype is 'fp8'", "int8")),
         (replace(DEFAULTS, threads=0), ("threads is 0",)),
