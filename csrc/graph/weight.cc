@@ -55,12 +55,12 @@ int64_t source_row_bytes(FormatId format, int64_t columns) {
     throw Error(Error::Kind::kUnsupportedModel,
                 std::string(info.name) + " is made at load and cannot be read from a file");
   }
-  if (columns % info.block != 0) {
+  if (columns % info.block != 0 && !info.padded) {
     throw Error(Error::Kind::kCheckpoint, "a tensor of " + std::to_string(columns) +
                                               " columns cannot be stored as " + info.name +
                                               ", whose blocks have " + std::to_string(info.block));
   }
-  return columns / info.block * static_cast<int64_t>(info.source_bytes);
+  return (columns + info.block - 1) / info.block * static_cast<int64_t>(info.source_bytes);
 }
 
 }  // namespace ftllm

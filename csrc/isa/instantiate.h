@@ -18,7 +18,7 @@ constexpr KernelTable make_kernel_table(const char* name) {
       .tile_rows = Isa::kTileRows,
       .tile_panels = Isa::kTilePanels,
       .linear = {linear_float<Isa, ElementF32>, linear_float<Isa, ElementF16>,
-                 linear_float<Isa, ElementBF16>,
+                 linear_float<Isa, ElementBF16>, linear_float<Isa, ElementFp8>,
 #define FTLLM_LINEAR(id, Format) linear_block<Isa, Format>,
                  FTLLM_BLOCK_FORMATS(FTLLM_LINEAR)
 #undef FTLLM_LINEAR

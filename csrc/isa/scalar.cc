@@ -94,6 +94,11 @@ struct Scalar {
   static F load_bf16(const uint8_t* x) {
     return each([x](int i) { return bfloat_to_float(load_u16(x, i)); });
   }
+  static F load_fp8(const uint8_t* x) {
+    return each([x](int i) {
+      return half_to_float(static_cast<uint16_t>((x[i] & 0x80) << 8 | (x[i] & 0x7f) << 7));
+    });
+  }
   static F load_i8(const uint8_t* x) {
     return each([x](int i) { return static_cast<float>(static_cast<int8_t>(x[i])); });
   }
@@ -102,6 +107,9 @@ struct Scalar {
   }
   static F to_float(I x) {
     return each([&](int i) { return static_cast<float>(x.v[i]); });
+  }
+  static F as_float(I bits) {
+    return each([&](int i) { return bits_float(static_cast<uint32_t>(bits.v[i])); });
   }
 
   static I set1_int(int32_t x) {
@@ -115,6 +123,15 @@ struct Scalar {
     return y;
   }
   static void store_bytes(uint8_t* y, I x) { std::memcpy(y, x.v, sizeof x.v); }
+  static I widen_u8(const uint8_t* x) {
+    return each_int([x](int i) { return x[i]; });
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    uint8_t bytes[sizeof indices.v];
+    std::memcpy(bytes, indices.v, sizeof bytes);
+    for (uint8_t& byte : bytes) byte = table[byte];
+    return load_bytes(bytes);
+  }
   static I bit_and(I a, I b) {
     return each_int([&](int i) { return a.v[i] & b.v[i]; });
   }
