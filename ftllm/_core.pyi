@@ -276,3 +276,27 @@ class kernels:
     ) -> _Float32Array:
         """q (T, H, D) at positions from `position` on, over one KV head's k and v (S, D), which
         are first written to a cache of `blocks` blocks full of the byte `fill`."""
+
+class timing:
+    """A submodule: kernels and the machine's limits against the clock, for benchmarks. All release
+    the GIL."""
+
+    @staticmethod
+    def arithmetic_rate(*, kind: str, pool: ThreadPool, seconds: float) -> float:
+        """Multiplications and additions a second of bare loops in registers, on all threads.
+
+        `kind`: "float32", "int8" (u8 × s8, summed in 32 bits) or "int4" (the same with codes of
+        few bits, for which some instruction sets need fewer instructions).
+        """
+
+    @staticmethod
+    def read_seconds(*, weights: Sequence[Weight], pool: ThreadPool) -> float:
+        """To read the packed bytes of all weights once."""
+
+    @staticmethod
+    def linear_seconds(*, weights: Sequence[Weight], x: _Float32Array, pool: ThreadPool) -> float:
+        """Of x Wᵀ for every weight in turn, activations quantized for each."""
+
+    @staticmethod
+    def barrier_seconds(*, pool: ThreadPool, items: int, loops: int) -> float:
+        """Of one parallel loop over `items` items that do nothing; the mean of `loops`."""

@@ -49,7 +49,9 @@ class Recording:
     def name(self, scope: str) -> None:
         self.core.set_location(scope=scope, source="test.py:1")
 
-    def linear(self, x: int, values: Float32Array, name: str, *, bias: Float32Array | None = None) -> int:
+    def linear(
+        self, x: int, values: Float32Array, name: str, *, bias: Float32Array | None = None
+    ) -> int:
         self.name(name)
         return self.core.linear(x=x, weight=weight(values), bias=bias)
 
