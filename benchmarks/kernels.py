@@ -43,6 +43,7 @@ _FLOATS = ("f32", "f16", "bf16")
 _COLD_ROWS = 16  # with more rows a product does not wait for memory: one copy will do
 _INT4 = ("q4_", "int4", "q5_", "q6_")  # formats whose codes have fewer than 8 bits
 _LIMIT_SECONDS = 0.05
+_BARRIERS = 1000  # loops of one measurement
 _SOURCE_ROWS = 256  # random values are made for this many rows, then repeated
 _LEAST_SECONDS = 0.005  # a try that is shorter is repeated
 _PASSES = 3  # in a round: another process may take the processor during one
@@ -123,6 +124,11 @@ def limits(memory: _core.Weight, pool: _core.ThreadPool) -> dict[str, float]:
     return found
 
 
+def barrier_seconds(pool: _core.ThreadPool) -> float:
+    """Of a parallel loop whose items do nothing, one right after the other."""
+    return _core.timing.barrier_seconds(pool=pool, items=8 * pool.size, loops=_BARRIERS)
+
+
 def measure(options: Options) -> list[dict[str, object]]:
     """Rounds in turn over limits and cases, so that a slow minute hits all."""
     pool = _core.ThreadPool(options.threads)
@@ -134,15 +140,18 @@ def measure(options: Options) -> list[dict[str, object]]:
         for name in options.formats
     ]
     memory = readable(_COLD_BYTES, pool)
+    barriers: list[float] = []
     passes: list[dict[str, float]] = []
     times: dict[tuple[int, int], list[float]] = {}
     for _ in range(_PASSES * options.rounds):
         passes.append(limits(memory, pool))
+        barriers.append(barrier_seconds(pool))
         for index, case in enumerate(cases):
             for rows in options.rows:
                 times.setdefault((index, rows), []).append(linear_seconds(case, rows, pool))
     peaks = {kind: _best_of_rounds([-one[kind] for one in passes]) for kind in passes[0]}
-    table = [_limit_row(kind, [-rate for rate in rates], options) for kind, rates in peaks.items()]
+    table = [_barrier_row(_best_of_rounds(barriers), options)]
+    table += [_limit_row(kind, [-rate for rate in rates], options) for kind, rates in peaks.items()]
     tops = {kind: -statistics.median(rates) for kind, rates in peaks.items()}
     for (index, rows), seconds in times.items():
         table.append(_row(cases[index], rows, _best_of_rounds(seconds), tops, options))
@@ -152,6 +161,19 @@ def measure(options: Options) -> list[dict[str, object]]:
 def _best_of_rounds(values: Sequence[float]) -> list[float]:
     """The least of every round's passes."""
     return [min(values[at : at + _PASSES]) for at in range(0, len(values), _PASSES)]
+
+
+def _barrier_row(seconds: Sequence[float], options: Options) -> dict[str, object]:
+    blank = dict.fromkeys(("GB/s", "% of read", "GOPS", "% of peak"), "")
+    return {
+        "isa": _core.isa(),
+        "threads": options.threads,
+        "case": "empty parallel loop",
+        "M": "",
+        "us": round(statistics.median(seconds) * 1e6, 2),
+        **blank,
+        "spread %": _spread(seconds),
+    }
 
 
 def _limit_row(kind: str, rates: Sequence[float], options: Options) -> dict[str, object]:

@@ -26,16 +26,38 @@ def kv_bytes_per_block(kv_type: str, layers: Sequence[tuple[int, int]]) -> int:
     """Bytes of one KV block over all `layers`, each (KV heads, head_dim)."""
 
 class ThreadPool:
-    """A fixed team of threads; the calling thread is one of them."""
+    """A fixed team of threads; the calling thread is one of them.
 
-    def __init__(self, threads: int) -> None: ...
+    With `cpus`, thread t stays on processor cpus[t], but for the calling thread, t = 0.
+    """
+
+    def __init__(self, threads: int, cpus: Sequence[int] = ()) -> None: ...
     @property
     def size(self) -> int: ...
 
-class Weight:
-    """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels."""
+class Arena:
+    """Memory that many weights share, on huge pages; given back with the last of them."""
 
-    def __init__(self, *, format: str, rows: int, columns: int, experts: int = 1) -> None: ...
+    def __init__(self) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """Address space taken; only what weights fill becomes memory."""
+
+class Weight:
+    """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels.
+
+    With `arena` it lies there and keeps it alive; without, in memory of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        format: str,
+        rows: int,
+        columns: int,
+        experts: int = 1,
+        arena: Arena | None = None,
+    ) -> None: ...
     def fill(
         self,
         *,
@@ -285,7 +307,7 @@ class timing:
     def arithmetic_rate(*, kind: str, pool: ThreadPool, seconds: float) -> float:
         """Multiplications and additions a second of bare loops in registers, on all threads.
 
-        `kind`: "float32", "int8" (u8 × s8, summed in 32 bits) or "int4" (the same with codes of
+        `kind`: "float32", "int8" (u8 by s8, summed in 32 bits) or "int4" (the same with codes of
         few bits, for which some instruction sets need fewer instructions).
         """
 

@@ -2,10 +2,15 @@
 
 #include <chrono>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 namespace ftllm {
 namespace {
 
 constexpr int kSpinsPerClockRead = 64;
+constexpr int kSpinsBeforeYield = 1024;
 constexpr std::chrono::microseconds kSpinTime{200};
 
 void cpu_relax() {
@@ -16,10 +21,24 @@ void cpu_relax() {
 #endif
 }
 
+// A processor that this process may not use, or that is gone, leaves the thread where it is.
+void run_on(int cpu) {
+#if defined(__linux__)
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set);
+#endif
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+ThreadPool::ThreadPool(int threads, std::span<const int> cpus) {
+  for (int t = 1; t < threads; ++t) {
+    const int cpu = static_cast<size_t>(t) < cpus.size() ? cpus[static_cast<size_t>(t)] : -1;
+    workers_.emplace_back([this, t, cpu] { work(t, cpu); });
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -33,26 +52,28 @@ void ThreadPool::run(int64_t items, Invoke invoke, const void* context) {
   invoke_ = invoke;
   context_ = context;
   items_ = items;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  // Publishes the above. A worker may claim from now on, whichever loop it was woken for.
+  unclaimed_.store(items, std::memory_order_release);
   loop_.fetch_add(1);  // sequentially consistent: pairs with the sleeper's increment of asleep_
   if (asleep_.load() > 0) loop_.notify_all();
-  drain(0);
+  const int64_t others = items - drain(0);
   int spins = 0;
-  while (busy_.load(std::memory_order_acquire) != 0) {
-    if (++spins < 4096) {
+  while (done_.load(std::memory_order_acquire) != others) {
+    if (++spins < kSpinsBeforeYield) {
       cpu_relax();
     } else {
-      std::this_thread::yield();  // a worker was descheduled: let it have this core
+      std::this_thread::yield();  // a worker was put aside with an item: let it have this core
     }
   }
 }
 
-void ThreadPool::drain(int thread) {
-  for (;;) {
-    const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items_) return;
-    invoke_(context_, item, thread);
+// Runs unclaimed items; returns how many.
+int64_t ThreadPool::drain(int thread) {
+  for (int64_t count = 0;; ++count) {
+    const int64_t left = unclaimed_.fetch_sub(1, std::memory_order_acq_rel);
+    if (left <= 0) return count;
+    invoke_(context_, items_ - left, thread);
   }
 }
 
@@ -60,8 +81,8 @@ bool ThreadPool::wait_for_loop(uint32_t& seen) {
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
     for (int i = 0; i < kSpinsPerClockRead; ++i) {
-      if (loop_.load(std::memory_order_acquire) != seen) {
-        seen += 1;
+      if (const uint32_t loop = loop_.load(std::memory_order_acquire); loop != seen) {
+        seen = loop;
         return !stop_.load(std::memory_order_relaxed);
       }
       cpu_relax();
@@ -73,11 +94,12 @@ bool ThreadPool::wait_for_loop(uint32_t& seen) {
   }
 }
 
-void ThreadPool::work(int thread) {
+void ThreadPool::work(int thread, int cpu) {
+  run_on(cpu);
   uint32_t seen = 0;
   while (wait_for_loop(seen)) {
-    drain(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    const int64_t count = drain(thread);
+    if (count > 0) done_.fetch_add(count, std::memory_order_release);
   }
 }
 

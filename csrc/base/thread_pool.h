@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -10,10 +11,14 @@ namespace ftllm {
 // A fixed team of threads for data-parallel loops; the caller works as thread 0.
 //
 // Workers spin for a short while after a loop, so that the next one starts within a microsecond,
-// and then sleep: an idle pool uses no CPU. One loop runs at a time; loops do not nest.
+// and then sleep: an idle pool uses no CPU. A loop waits for its items, never for workers: one that
+// the system has put aside delays a loop only if it holds an item. One loop runs at a time; loops
+// do not nest.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);
+  // With `cpus`, worker t runs on processor cpus[t] only (as far as the system lets it), and
+  // cpus[0] is left for the caller, which is not tied down: what it starts later would inherit it.
+  explicit ThreadPool(int threads, std::span<const int> cpus = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -41,17 +46,18 @@ class ThreadPool {
   using Invoke = void (*)(const void* context, int64_t item, int thread);
 
   void run(int64_t items, Invoke invoke, const void* context);
-  void work(int thread);
-  void drain(int thread);
+  void work(int thread, int cpu);
+  int64_t drain(int thread);
   bool wait_for_loop(uint32_t& seen);
 
   std::vector<std::thread> workers_;
+  // Of the current loop. Read by whoever has claimed an item, and changed only when none is left.
   Invoke invoke_ = nullptr;
   const void* context_ = nullptr;
   int64_t items_ = 0;
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<uint32_t> loop_{0};  // counts loops; the workers' signal to start
-  alignas(64) std::atomic<int> busy_{0};       // workers that have not finished the current loop
+  alignas(64) std::atomic<int64_t> unclaimed_{0};  // items to hand out; 0 or less: none
+  alignas(64) std::atomic<int64_t> done_{0};       // items that workers have finished
+  alignas(64) std::atomic<uint32_t> loop_{0};      // counts loops; the workers' signal to start
   std::atomic<int> asleep_{0};
   std::atomic<bool> stop_{false};
 };
