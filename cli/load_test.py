@@ -16,6 +16,7 @@ from ftllm.cli.spread import percentile
 from ftllm.errors import FtllmError, OptionError
 
 _CALIBRATION_WORDS = 200
+_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 _WORDS = (
     *("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world"),
     *("school", "state", "family", "student", "group", "country", "problem", "hand", "part"),
@@ -109,7 +110,7 @@ class Endpoint:
         exchange = Exchange()
         begin = time.perf_counter()
         try:
-            connection, response = self._open("POST", route, {**body, "stream": True})
+            connection, response = self._open("POST", route, {**body, **_STREAMED})
             try:
                 for event in _events(response):
                     _take(event, exchange, time.perf_counter() - begin)
@@ -199,7 +200,6 @@ class _PromptWriter:
             "max_tokens": self._plan.max_tokens,
             "temperature": 0,
             "ignore_eos": True,  # an extension that many servers know: all answers equally long
-            "stream_options": {"include_usage": True},
         }
         if self._plan.chat:
             return "/chat/completions", {**body, "messages": [{"role": "user", "content": text}]}

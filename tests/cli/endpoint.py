@@ -66,6 +66,9 @@ class FakeEndpoint:
         tokens = body["max_tokens"]
         assert isinstance(tokens, int)
         usage = {"prompt_tokens": prompt, "completion_tokens": tokens} if self.usage else None
+        if body["stream"] != ("stream_options" in body):
+            self.answer(handler, {"error": {"message": "stream_options needs stream"}}, 400)
+            return
         if not body["stream"]:
             self.answer(handler, {"usage": usage})
             return
