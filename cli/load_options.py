@@ -113,6 +113,16 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = None,
+    pin: Annotated[
+        str,
+        typer.Option(
+            "--pin",
+            metavar="MODE",
+            help="Tie compute threads to cores: on, off, or auto = where a CPU mask sets cores"
+            " aside for this process.",
+            rich_help_panel=MEMORY_PANEL,
+        ),
+    ] = "auto",
     kv_cache_dtype: Annotated[
         str,
         typer.Option(
@@ -200,6 +210,7 @@ def load_options(
         revision=revision,
         models_file=models_file,
         threads=threads,
+        pin=pin,
         kv_cache_dtype=kv_cache_dtype,
         kv_cache_limit=kv_cache_limit,
         tokens=tokens,

@@ -88,6 +88,7 @@ class WeightLoader:
         self._row_order = row_order
         self._on_bytes = on_bytes
         self._matrices: dict[str, _core.Weight] = {}
+        self._arena = _core.Arena()
         self._present = frozenset(checkpoint.names())
 
     @property
@@ -128,7 +129,9 @@ class WeightLoader:
         tensor = self._checkpoint.tensor(self._names(name))
         if tensor.shape != (rows, columns):
             raise _shape_error(tensor, (rows, columns))
-        weight = _core.Weight(format=self._target(tensor, role), rows=rows, columns=columns)
+        weight = _core.Weight(
+            format=self._target(tensor, role), rows=rows, columns=columns, arena=self._arena
+        )
         self._fill(weight, tensor, tensor.data, order=self._order_of(name))
         self._matrices[name] = weight
         return weight
@@ -156,7 +159,11 @@ class WeightLoader:
                     raise _shape_error(tensor, (rows, columns))
                 parts.append((tensor, tensor.data))
         weight = _core.Weight(
-            format=self._target(parts[0][0], "linear"), rows=rows, columns=columns, experts=experts
+            format=self._target(parts[0][0], "linear"),
+            rows=rows,
+            columns=columns,
+            experts=experts,
+            arena=self._arena,
         )
         for e, (tensor, data) in enumerate(parts):
             self._fill(weight, tensor, data, expert=e)

@@ -35,6 +35,7 @@ class LoadOptions:
     dtype: str = "auto"
     kv_cache_dtype: str = "auto"
     threads: int | None = None
+    pin: str = "auto"  # compute threads to cores: "auto", "on" or "off"
     kv_cache_limit: str | None = None  # such as "4g"
     tokens: int | None = None
     max_batch: int = 64
@@ -133,6 +134,7 @@ def _build_options(options: LoadOptions) -> BuildOptions:
         dtype=options.dtype,
         kv_cache_dtype=options.kv_cache_dtype,
         threads=options.threads,
+        pin=options.pin,
         kv_cache_bytes=None if limit is None else parse_size(limit, "kv_cache_limit"),
         tokens=options.tokens,
         max_batch=options.max_batch,

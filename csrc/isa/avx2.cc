@@ -86,6 +86,21 @@ struct Avx2 {
   static I shift_right(I a, int n) { return _mm256_srli_epi32(a, n); }
   static I shift_left(I a, int n) { return _mm256_slli_epi32(a, n); }
 
+  // acc + the sum of each quad of unsigned `codes` × signed `values`, where pairs fit 16 bits.
+  static I dot_bytes(I acc, I codes, I values) {
+    const I pairs = _mm256_maddubs_epi16(codes, values);
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  // Eight steps of sums in 16 bits, one widening; what it computes has no use but its speed.
+  static I dot_nibbles(I acc, I codes) {
+    I pairs = _mm256_maddubs_epi16(codes, acc);
+#pragma GCC unroll 8
+    for (int step = 1; step < 8; ++step) {
+      pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes, pairs));
+    }
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+
   // Unsigned code × signed activation pairs are summed in 16 bits for as many steps as cannot
   // overflow (2 · (2^kBits − 1) · 127 a step), then widened. Bytes use |w| × sign(w)·x instead.
   template <int kBits, int kVectors, int kRows, int kPanels, class Weights>

@@ -90,6 +90,9 @@ struct Avx512Vnni {
   static I shift_right(I a, int n) { return _mm512_srli_epi32(a, n); }
   static I shift_left(I a, int n) { return _mm512_slli_epi32(a, n); }
 
+  // acc + the sum of each quad of unsigned `codes` × signed `values`.
+  static I dot_bytes(I acc, I codes, I values) { return _mm512_dpbusd_epi32(acc, codes, values); }
+
   // Bytes become unsigned: their kOffset of 128 is taken off through the sums of the activations.
   template <int kBits, int kVectors, int kRows, int kPanels, class Weights>
   [[gnu::always_inline]] static void dot(const Weights& weights, const uint32_t* x,

@@ -147,6 +147,19 @@ struct Scalar {
         [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << n); });
   }
 
+  // acc + the sum of each quad of unsigned `codes` × signed `values`; wraps around.
+  static I dot_bytes(I acc, I codes, I values) {
+    return each_int([&](int i) {
+      auto sum = static_cast<uint32_t>(acc.v[i]);
+      for (int shift = 0; shift < 32; shift += 8) {
+        const auto code = static_cast<uint8_t>(static_cast<uint32_t>(codes.v[i]) >> shift);
+        const auto value = static_cast<int8_t>(static_cast<uint32_t>(values.v[i]) >> shift);
+        sum += static_cast<uint32_t>(code * value);
+      }
+      return static_cast<int32_t>(sum);
+    });
+  }
+
   template <int kBits, int kVectors, int kRows, int kPanels, class Weights>
   static void dot(const Weights& weights, const uint32_t* x, I (&acc)[kRows][kPanels]) {
     for (int j = 0; j < kVectors; ++j) {
