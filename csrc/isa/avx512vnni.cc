@@ -121,6 +121,7 @@ struct Avx512Vnni {
     const I peaks = _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(first)),
                                      _mm512_castps_si512(_mm512_abs_ps(second)));
     const float peak = bits_float(static_cast<uint32_t>(_mm512_reduce_max_epi32(peaks)));
+    if (!std::isfinite(peak)) return peak;  // codes are left to the caller
     const F to_code = set1(peak < kSmallestPeak ? 0.0f : 127.0f / peak);
     const I low_codes = _mm512_cvtps_epi32(mul(first, to_code));
     const I high_codes = _mm512_cvtps_epi32(mul(second, to_code));

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -181,7 +180,10 @@ struct Scalar {
 
   static float quantize_block(const float* x, int8_t* codes, int32_t& low, int32_t& high) {
     uint32_t peak_bits = 0;  // of |x|: in the order of floats, NaN above all
-    for (int k = 0; k < 32; ++k) peak_bits = std::max(peak_bits, float_bits(std::fabs(x[k])));
+    for (int k = 0; k < 32; ++k) {
+      const uint32_t bits = float_bits(std::fabs(x[k]));
+      peak_bits = bits > peak_bits ? bits : peak_bits;
+    }
     const float peak = bits_float(peak_bits);
     const float to_code = peak < kSmallestPeak ? 0.0f : 127.0f / peak;
     int32_t sums[2] = {0, 0};

@@ -35,6 +35,7 @@ def test_a_signal_lets_streams_finish(number: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        cwd=tests,  # where no folder is called ftllm
     )
     try:
         url = _wait_for_url(process)

@@ -32,7 +32,7 @@ from pathlib import Path
 from ftllm.errors import FtllmError
 from ftllm.sources.download import download
 from ftllm.sources.resolve import resolve
-from tests.sources.recorder import Recorder
+from recorder import Recorder
 
 call, options = sys.argv[1], json.loads(sys.argv[2])
 for key in ("cache_dir", "local_dir"):
@@ -76,10 +76,11 @@ def run(
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_HUB_OFFLINE": "1"} if offline else {}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    environment["PYTHONPATH"] = str(Path(__file__).parent)
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, call, json.dumps(options)],
         env=environment,
+        cwd=Path(__file__).parent,  # where no folder is called ftllm
         capture_output=True,
         text=True,
         timeout=120,
