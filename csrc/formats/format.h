@@ -1,7 +1,5 @@
 #pragma once
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -112,7 +110,9 @@ struct CodePlanes {
   }
 };
 
-using Codebook = std::array<int8_t, 16>;
+struct Codebook {
+  int8_t values[16];
+};
 
 // What the dot products of a format multiply: its codes, or the values that they stand for in its
 // codebook. A codebook of up to 128 different steps gives unsigned operands, offset by its lowest
@@ -137,17 +137,17 @@ struct Operands<Format> {
   using Planes = CodePlanes<Format::kBits>;
   static constexpr int extreme(int sign) {
     int found = 0;
-    for (const int8_t entry : Format::kCodebook) {
+    for (const int8_t entry : Format::kCodebook.values) {
       if (sign * entry > sign * found) found = entry;
     }
     return found;
   }
   static constexpr int kSpan = extreme(1) - extreme(-1);
-  static constexpr int kBits =
-      kSpan < 128 ? static_cast<int>(std::bit_width(static_cast<unsigned>(kSpan))) : 8;
+  static constexpr int bit_width(int span) { return span == 0 ? 0 : 1 + bit_width(span / 2); }
+  static constexpr int kBits = kSpan < 128 ? bit_width(kSpan) : 8;
   static constexpr int kOffset = kBits == 8 ? 128 : -extreme(-1);
 
-  static constexpr int value(int code) { return Format::kCodebook[static_cast<size_t>(code)]; }
+  static constexpr int value(int code) { return Format::kCodebook.values[code]; }
 
   struct Table {
     uint8_t bytes[16];

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -25,7 +24,7 @@ struct Fp8 {
 
   static void quantize(const float* x, Source& source) {
     float peak = 0.0f;
-    for (int k = 0; k < kBlock; ++k) peak = std::max(peak, std::fabs(x[k]));
+    for (int k = 0; k < kBlock; ++k) peak = std::fmax(peak, std::fabs(x[k]));
     source.scale = peak / 448.0f;
     const float to_code = source.scale < 0x1p-126f ? 0.0f : 1.0f / source.scale;
     for (int k = 0; k < kBlock; ++k) source.codes[k] = float_to_fp8(x[k] * to_code);

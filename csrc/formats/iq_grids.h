@@ -1,6 +1,5 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 // The grids of GGUF's IQ1, IQ2 and IQ3 formats: a group of 8 (IQ3: 4) columns is a point of a grid,
@@ -15,7 +14,7 @@ namespace ftllm {
 
 // Eight signs from seven bits: their number is even.
 static inline int even_signs(int seven) {
-  return seven | (std::popcount(static_cast<unsigned>(seven)) & 1) << 7;
+  return seven | (__builtin_popcount(static_cast<unsigned>(seven)) & 1) << 7;
 }
 
 // Codes of kColumns columns: kBits of a grid point, and a bit of `high` on top.

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "formats/mxfp4.h"
 #include "formats/quantize.h"
@@ -30,7 +30,7 @@ struct NVFP4 {
 
   static void decode(const Source& source, DecodedBlock& block) {
     block.wide_scale = source.scale;
-    std::copy(source.group_scales, source.group_scales + 16, block.group_scale);
+    std::memcpy(block.group_scale, source.group_scales, sizeof source.group_scales);
     for (int k = 0; k < kBlock; ++k) {
       block.codes[k] = source.nibbles[k / 2] >> (k % 2 * 4) & 15;
     }

@@ -242,14 +242,14 @@ NearestCode::NearestCode(const Codebook& book, int codes) : book_(book) {
     const float middle = static_cast<float>(i - 256) / 2 + 0.25f;
     int best = 0;
     for (int code = 1; code < codes; ++code) {
-      if (std::fabs(static_cast<float>(book[code]) - middle) <
-          std::fabs(static_cast<float>(book[best]) - middle)) {
+      if (std::fabs(static_cast<float>(book.values[code]) - middle) <
+          std::fabs(static_cast<float>(book.values[best]) - middle)) {
         best = code;
       }
     }
     nearest_[i] = static_cast<uint8_t>(best);
   }
-  lowest_ = *std::min_element(book.begin(), book.begin() + codes);
+  lowest_ = *std::min_element(book.values, book.values + codes);
 }
 
 uint8_t NearestCode::code(float value) const {

@@ -36,7 +36,7 @@ class NearestCode {
   NearestCode(const Codebook& book, int codes);
 
   uint8_t code(float value) const;
-  float value(float value) const { return book_[code(value)]; }
+  float value(float value) const { return book_.values[code(value)]; }
   float lowest() const { return lowest_; }
 
  private:
