@@ -69,8 +69,9 @@ def load_options(
         str,
         typer.Option(
             "--dtype",
-            help="Number format of the weights: auto, float32, float16, bfloat16, int8, int4g or"
-            " int4gN (groups of N).",
+            help="Number format of the weights: auto, float32, float16, bfloat16, fp8, int8, int4gN"
+            " or int4zN (groups of N; 128 without N), q8_0, q6_k, q5_k, q4_k, q4_0, iq4_xs, q3_k,"
+            " q2_k and others; the README has a table.",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = "auto",
@@ -112,6 +113,16 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = None,
+    pin: Annotated[
+        str,
+        typer.Option(
+            "--pin",
+            metavar="MODE",
+            help="Tie compute threads to cores: on, off, or auto = where a CPU mask sets cores"
+            " aside for this process.",
+            rich_help_panel=MEMORY_PANEL,
+        ),
+    ] = "auto",
     kv_cache_dtype: Annotated[
         str,
         typer.Option(
@@ -199,6 +210,7 @@ def load_options(
         revision=revision,
         models_file=models_file,
         threads=threads,
+        pin=pin,
         kv_cache_dtype=kv_cache_dtype,
         kv_cache_limit=kv_cache_limit,
         tokens=tokens,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import ftllm
+from ftllm.cli.bench import bench
 from ftllm.cli.download import download
 from ftllm.cli.run import run
 from ftllm.cli.server import server
@@ -49,6 +50,7 @@ app.command("run")(run)
 app.command("server")(server)
 app.command("serve", hidden=True)(server)
 app.command("download")(download)
+app.command("bench")(bench)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from ftllm.engine.config import ModelConfig, parse_config
 from ftllm.engine.executor import CoreExecutor
 from ftllm.engine.graph import Graph
 from ftllm.engine.kv_capacity import KvDemand, kv_blocks
-from ftllm.engine.machine import default_threads
+from ftllm.engine.machine import default_threads, thread_cpus
 from ftllm.engine.models import find_family, row_order
 from ftllm.engine.names import TensorNames
 from ftllm.engine.weights import WeightLoader, weight_format
@@ -27,6 +27,7 @@ class BuildOptions:
     dtype: str = "auto"
     kv_cache_dtype: str = "auto"
     threads: int | None = None
+    pin: str = "auto"
     kv_cache_bytes: int | None = None
     tokens: int | None = None
     max_batch: int = 64
@@ -40,6 +41,7 @@ class BuildOptions:
             raise OptionError(
                 f"kv_cache_dtype is {self.kv_cache_dtype!r}; supported are {', '.join(KV_DTYPES)}"
             )
+        thread_cpus(self.threads or default_threads(), self.pin)
         for name, value in (
             ("threads", self.threads),
             ("tokens", self.tokens),
@@ -90,7 +92,8 @@ def build_model(
         max_model_len=options.max_model_len,
     )
     family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
-    pool = _core.ThreadPool(threads=options.threads or default_threads())
+    threads = options.threads or default_threads()
+    pool = _core.ThreadPool(threads=threads, cpus=thread_cpus(threads, options.pin))
     weights = WeightLoader(
         checkpoint,
         TensorNames(family.GGUF_TENSORS if config.from_gguf else None),

@@ -70,6 +70,11 @@ class Engine:
     def config(self) -> EngineConfig:
         return self._config
 
+    @property
+    def kv_tokens(self) -> int:
+        """How many tokens the KV cache holds."""
+        return self._executor.num_blocks * self._executor.block_size
+
     def start(self) -> None:
         """Start the thread; requests submitted before wait for it. Starting twice does nothing."""
         with self._wakeup:

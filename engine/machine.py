@@ -10,6 +10,7 @@ from ftllm.errors import OptionError
 
 _CGROUP = Path("/sys/fs/cgroup")
 _CPU = Path("/sys/devices/system/cpu")
+PIN_MODES = ("auto", "on", "off")
 _SUFFIXES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -23,12 +24,38 @@ def parse_size(text: str, option: str) -> int:
 
 def default_threads() -> int:
     """Physical cores that this process may run on, at most its cgroup's CPU quota."""
-    cpus = (
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
-    cores = {_core_of(cpu) for cpu in cpus}
+    cores = {_core_of(cpu) for cpu in _allowed_cpus()}
     quota = _cpu_quota()
     return max(1, len(cores) if quota is None else min(len(cores), round(quota)))
+
+
+def thread_cpus(threads: int, pin: str) -> tuple[int, ...]:
+    """The processor for each compute thread, a physical core each as far as they go; empty: the
+    system places the threads.
+
+    `pin` "auto": only where processors were set aside for this process, by an affinity mask
+    smaller than the machine and without a CPU quota. On a whole machine two servers would take the
+    same cores, and a thread could not move away from another program.
+
+    Raises `OptionError` for an unknown `pin`, or for "on" with more threads than processors.
+    """
+    if pin not in PIN_MODES:
+        raise OptionError(f"pin is {pin!r}; supported are {', '.join(PIN_MODES)}")
+    cpus = _allowed_cpus()
+    set_aside = len(cpus) < (os.cpu_count() or 1) and _cpu_quota() is None
+    if pin == "off" or (pin == "auto" and (not set_aside or threads > len(cpus))):
+        return ()
+    if threads > len(cpus):
+        raise OptionError(
+            f"pin is on, but there are {threads} threads for {len(cpus)} processors; lower"
+            " --threads or turn pinning off"
+        )
+    by_core: dict[tuple[str, str], list[int]] = {}
+    for cpu in cpus:
+        by_core.setdefault(_core_of(cpu), []).append(cpu)
+    # The first processor of every core, then the second of every core, and so on.
+    ranked = sorted((place, cpu) for core in by_core.values() for place, cpu in enumerate(core))
+    return tuple(cpu for _, cpu in ranked[:threads])
 
 
 def available_memory() -> int:
@@ -39,6 +66,13 @@ def available_memory() -> int:
     limit = _read_number(_CGROUP / "memory.max")
     used = _read_number(_CGROUP / "memory.current")
     return free if limit is None or used is None else max(0, min(free, limit - used))
+
+
+def _allowed_cpus() -> list[int]:
+    """In ascending order."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def _core_of(cpu: int) -> tuple[str, str]:

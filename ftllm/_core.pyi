@@ -26,16 +26,38 @@ def kv_bytes_per_block(kv_type: str, layers: Sequence[tuple[int, int]]) -> int:
     """Bytes of one KV block over all `layers`, each (KV heads, head_dim)."""
 
 class ThreadPool:
-    """A fixed team of threads; the calling thread is one of them."""
+    """A fixed team of threads; the calling thread is one of them.
 
-    def __init__(self, threads: int) -> None: ...
+    With `cpus`, thread t stays on processor cpus[t], but for the calling thread, t = 0.
+    """
+
+    def __init__(self, threads: int, cpus: Sequence[int] = ()) -> None: ...
     @property
     def size(self) -> int: ...
 
-class Weight:
-    """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels."""
+class Arena:
+    """Memory that many weights share, on huge pages; given back with the last of them."""
 
-    def __init__(self, *, format: str, rows: int, columns: int, experts: int = 1) -> None: ...
+    def __init__(self) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """Address space taken; only what weights fill becomes memory."""
+
+class Weight:
+    """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels.
+
+    With `arena` it lies there and keeps it alive; without, in memory of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        format: str,
+        rows: int,
+        columns: int,
+        experts: int = 1,
+        arena: Arena | None = None,
+    ) -> None: ...
     def fill(
         self,
         *,
@@ -276,3 +298,27 @@ class kernels:
     ) -> _Float32Array:
         """q (T, H, D) at positions from `position` on, over one KV head's k and v (S, D), which
         are first written to a cache of `blocks` blocks full of the byte `fill`."""
+
+class timing:
+    """A submodule: kernels and the machine's limits against the clock, for benchmarks. All release
+    the GIL."""
+
+    @staticmethod
+    def arithmetic_rate(*, kind: str, pool: ThreadPool, seconds: float) -> float:
+        """Multiplications and additions a second of bare loops in registers, on all threads.
+
+        `kind`: "float32", "int8" (u8 by s8, summed in 32 bits) or "int4" (the same with codes of
+        few bits, for which some instruction sets need fewer instructions).
+        """
+
+    @staticmethod
+    def read_seconds(*, weights: Sequence[Weight], pool: ThreadPool) -> float:
+        """To read the packed bytes of all weights once."""
+
+    @staticmethod
+    def linear_seconds(*, weights: Sequence[Weight], x: _Float32Array, pool: ThreadPool) -> float:
+        """Of x Wᵀ for every weight in turn, activations quantized for each."""
+
+    @staticmethod
+    def barrier_seconds(*, pool: ThreadPool, items: int, loops: int) -> float:
+        """Of one parallel loop over `items` items that do nothing; the mean of `loops`."""

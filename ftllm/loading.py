@@ -17,6 +17,7 @@ from ftllm.engine.checkpoints import (
 from ftllm.engine.engine import Engine
 from ftllm.engine.engine_config import EngineConfig
 from ftllm.engine.machine import parse_size
+from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
 from ftllm.progress import Progress
 from ftllm.sources.resolve import resolve
@@ -34,6 +35,7 @@ class LoadOptions:
     dtype: str = "auto"
     kv_cache_dtype: str = "auto"
     threads: int | None = None
+    pin: str = "auto"  # compute threads to cores: "auto", "on" or "off"
     kv_cache_limit: str | None = None  # such as "4g"
     tokens: int | None = None
     max_batch: int = 64
@@ -92,7 +94,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     try:
         tokenizer = _tokenizer(checkpoint, files.path, options.ori)
         template = _chat_template(tokenizer, options.chat_template)
-        total = sum(len(checkpoint.tensor(name).data) for name in checkpoint.names())
+        total = sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
         with progress.task("Loading weights", total, "B") as task:
             built = build_model(
                 checkpoint,
@@ -122,7 +124,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         max_model_len=min(built.config.max_model_len, built.kv_tokens),
         defaults=_generation_defaults(generation),
         eos_token_ids=tokenizer.eos_token_ids | _eos_ids(generation),
-        summary=_summary(name, built),
+        summary=_summary(name, built, options.dtype),
     )
 
 
@@ -132,6 +134,7 @@ def _build_options(options: LoadOptions) -> BuildOptions:
         dtype=options.dtype,
         kv_cache_dtype=options.kv_cache_dtype,
         threads=options.threads,
+        pin=options.pin,
         kv_cache_bytes=None if limit is None else parse_size(limit, "kv_cache_limit"),
         tokens=options.tokens,
         max_batch=options.max_batch,
@@ -185,7 +188,7 @@ def _eos_ids(generation: Mapping[str, object]) -> frozenset[int]:
     return frozenset(i for i in ids if isinstance(i, int))
 
 
-def _summary(name: str, built: BuiltModel) -> tuple[str, ...]:
+def _summary(name: str, built: BuiltModel, dtype: str) -> tuple[str, ...]:
     config = built.config
     lines = [
         f"model    {name}: {config.model_type}, {config.num_layers} layers,"
@@ -199,6 +202,8 @@ def _summary(name: str, built: BuiltModel) -> tuple[str, ...]:
             f"warning  max_model_len {config.max_model_len} is beyond the {config.max_position}"
             " positions that the model was made for; answers may degrade"
         )
+    if (warning := dtype_warning(dtype)) is not None:
+        lines.append(f"warning  {warning}")
     return tuple(lines)
 
 

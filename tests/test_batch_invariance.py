@@ -24,6 +24,11 @@ _OPTIONS = BuildOptions(
     dtype="auto", threads=1, tokens=4096, max_batch=16, max_batched_tokens=1024, max_model_len=128
 )
 
+_GGUF_WEIGHTS = (
+    *("f32", "f16", "bf16", "q8_0", "q4_k", "q5_0", "q5_k", "q6_k"),
+    *("q2_k", "q3_k", "iq4_nl", "iq4_xs", "mxfp4", "iq3_xxs", "iq2_s", "iq1_m"),
+)
+
 
 def sequence(length: int, seed: int, vocab: int) -> list[int]:
     return np.random.default_rng(seed).integers(0, vocab, length).tolist()
@@ -114,13 +119,16 @@ def check_everything(path: Path, options: BuildOptions, length: int) -> None:
 
 
 @pytest.mark.parametrize("kv", ["float16", "int8", "bfloat16", "float32"])
-@pytest.mark.parametrize("weights", ["f32", "f16", "bf16", "q8_0", "q4_k", "q5_0", "q5_k", "q6_k"])
+@pytest.mark.parametrize("weights", _GGUF_WEIGHTS)
 def test_quantized_llama(weights: str, kv: str, tmp_path: Path) -> None:
     path = write_quantized_llama(tmp_path / "model.gguf", weights)
     check_everything(path, replace(_OPTIONS, kv_cache_dtype=kv), 70)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4g", "int4g32"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["bfloat16", "fp8", "int8", "int4", "int4g", "int4g32", "int4z64", "q2_k", "mxfp4", "nvfp4"],
+)
 def test_conversion_at_load(dtype: str, tmp_path: Path) -> None:
     path = write_quantized_llama(tmp_path / "model.gguf", "f32")
     check_everything(path, replace(_OPTIONS, kv_cache_dtype="float16", dtype=dtype), 70)

@@ -56,4 +56,25 @@ static inline uint16_t float_to_bfloat(float x) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// FP8 E4M3 (OCP 8-bit floating point 1.0: bias 7, no infinities) -> binary32, exact.
+static inline float fp8_to_float(uint8_t x) {
+  if ((x & 0x7f) == 0x7f) return bits_float(0x7fc00000u);
+  return 256.0f * half_to_float(static_cast<uint16_t>((x & 0x80) << 8 | (x & 0x7f) << 7));
+}
+
+// binary32 -> FP8 E4M3, round to nearest even; what is too large becomes ±448.
+static inline uint8_t float_to_fp8(float x) {
+  const uint32_t bits = float_bits(x);
+  const uint32_t sign = (bits >> 24) & 0x80u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint8_t>(sign | 0x7fu);
+  if (magnitude >= 0x43e00000u) return static_cast<uint8_t>(sign | 0x7eu);
+  if (magnitude < 0x3c800000u) {  // subnormal: let the FPU round at 2^-9
+    const float shifted = bits_float(magnitude) + 0x1p14f;
+    return static_cast<uint8_t>(sign | (float_bits(shifted) - 0x46800000u));
+  }
+  const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u) - 0x3c000000u;
+  return static_cast<uint8_t>(sign | (rounded >> 20));
+}
+
 }  // namespace ftllm

@@ -2,6 +2,10 @@
 
 #include <chrono>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 namespace ftllm {
 namespace {
 
@@ -16,10 +20,24 @@ void cpu_relax() {
 #endif
 }
 
+// A processor that this process may not use, or that is gone, leaves the thread where it is.
+void run_on(int cpu) {
+#if defined(__linux__)
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set);
+#endif
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+ThreadPool::ThreadPool(int threads, std::span<const int> cpus) {
+  for (int t = 1; t < threads; ++t) {
+    const int cpu = static_cast<size_t>(t) < cpus.size() ? cpus[static_cast<size_t>(t)] : -1;
+    workers_.emplace_back([this, t, cpu] { work(t, cpu); });
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -78,7 +96,8 @@ bool ThreadPool::wait_for_loop(uint32_t& seen) {
   }
 }
 
-void ThreadPool::work(int thread) {
+void ThreadPool::work(int thread, int cpu) {
+  run_on(cpu);
   uint32_t seen = 0;
   while (wait_for_loop(seen)) {
     const int64_t count = drain(thread);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -16,7 +17,9 @@ namespace ftllm {
 // use too, a worker that does not get its core takes no item, and nobody waits for it.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);
+  // With `cpus`, worker t runs on processor cpus[t] only (as far as the system lets it), and
+  // cpus[0] is left for the caller, which is not tied down: what it starts later would inherit it.
+  explicit ThreadPool(int threads, std::span<const int> cpus = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -44,7 +47,7 @@ class ThreadPool {
   using Invoke = void (*)(const void* context, int64_t item, int thread);
 
   void run(int64_t items, Invoke invoke, const void* context);
-  void work(int thread);
+  void work(int thread, int cpu);
   int64_t drain(int thread);
   bool wait_for_loop(uint32_t& seen);
 

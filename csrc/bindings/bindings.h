@@ -13,5 +13,7 @@ void bind_executor(pybind11::module_& module);
 void bind_sampling(pybind11::module_& module);
 // The submodule `kernels`: single kernels, for tests.
 void bind_kernels(pybind11::module_& module);
+// The submodule `timing`: kernels and the machine's limits against the clock, for benchmarks.
+void bind_timing(pybind11::module_& module);
 
 }  // namespace ftllm

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module) {
   ftllm::bind_sampling(module);
   ftllm::bind_executor(module);
   ftllm::bind_kernels(module);
+  ftllm::bind_timing(module);
   module.def("isa", [] { return ftllm::kernel_table().isa; });
   module.attr("KV_BLOCK_SIZE") = ftllm::kKvBlock;
 }

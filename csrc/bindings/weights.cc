@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -71,22 +73,28 @@ py::array_t<float> unpack(const Weight& weight, int64_t expert) {
 
 void bind_weights(py::module_& module) {
   py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(module, "ThreadPool")
-      .def(py::init([](int threads) {
+      .def(py::init([](int threads, const std::vector<int>& cpus) {
              if (threads < 1 || threads > 1024) {
                throw Error(Error::Kind::kOption,
                            "threads is " + std::to_string(threads) + "; it must be from 1 to 1024");
              }
-             return std::make_shared<ThreadPool>(threads);
+             return std::make_shared<ThreadPool>(threads, cpus);
            }),
-           py::arg("threads"))
+           py::arg("threads"), py::arg("cpus") = std::vector<int>())
       .def_property_readonly("size", &ThreadPool::size);
 
+  py::class_<Arena, std::shared_ptr<Arena>>(module, "Arena")
+      .def(py::init<>())
+      .def_property_readonly("nbytes", &Arena::bytes);
+
   py::class_<Weight, std::shared_ptr<Weight>>(module, "Weight")
-      .def(py::init([](const std::string& format, int64_t rows, int64_t columns, int64_t experts) {
-             return std::make_shared<Weight>(parse_format(format), experts, rows, columns);
+      .def(py::init([](const std::string& format, int64_t rows, int64_t columns, int64_t experts,
+                       std::shared_ptr<Arena> arena) {
+             return std::make_shared<Weight>(parse_format(format), experts, rows, columns,
+                                             std::move(arena));
            }),
            py::kw_only(), py::arg("format"), py::arg("rows"), py::arg("columns"),
-           py::arg("experts") = 1)
+           py::arg("experts") = 1, py::arg("arena") = std::shared_ptr<Arena>())
       .def("fill", &fill, py::kw_only(), py::arg("expert") = 0, py::arg("first_row"),
            py::arg("count"), py::arg("source"), py::arg("data"), py::arg("order") = py::none(),
            py::arg("pool"))

@@ -34,6 +34,8 @@ decltype(auto) visit_format(FormatId format, const Visit& visit) {
       return visit(F16{});
     case FormatId::kBF16:
       return visit(BF16{});
+    case FormatId::kFp8:
+      return visit(Fp8{});
 #define FTLLM_CASE(id, Format) \
   case FormatId::id:           \
     return visit(Format{});
@@ -48,6 +50,28 @@ template <class Format>
 constexpr bool is_float_v = requires { typename Format::Element; };
 
 template <class Format>
+constexpr bool is_fp8_v = std::is_same_v<Format, Fp8>;
+
+// Whether a row may end within its last source block.
+template <class Format>
+constexpr bool is_padded_v = requires { Format::kPadded; };
+
+int64_t blocks_of(int64_t columns, int block) { return (columns + block - 1) / block; }
+
+// One row of a record of fp8. A NaN among its codes, which the kernels do not see, becomes its
+// scale.
+void put_fp8(const Fp8::Source& source, int nr, int row, uint8_t* record) {
+  float scale = source.scale;
+  for (int k = 0; k < Fp8::kBlock; ++k) {
+    if ((source.codes[k] & 0x7f) == 0x7f) scale = fp8_to_float(source.codes[k]);
+    record[4 * nr + k * nr + row] = source.codes[k];
+  }
+  std::memcpy(record + 4 * row, &scale, 4);
+}
+
+constexpr size_t fp8_record_bytes(int nr) { return (4 + Fp8::kBlock) * static_cast<size_t>(nr); }
+
+template <class Format>
 void read_row(const uint8_t* row, int64_t columns, float* out) {
   if constexpr (is_float_v<Format>) {
     for (int64_t k = 0; k < columns; ++k) {
@@ -55,9 +79,15 @@ void read_row(const uint8_t* row, int64_t columns, float* out) {
       std::memcpy(&element, row + k * sizeof element, sizeof element);
       out[k] = Format::load(element);
     }
+  } else if constexpr (is_fp8_v<Format>) {
+    for (int64_t k = 0; k < columns; ++k) {
+      Fp8::Source source;
+      std::memcpy(&source, row + k / Fp8::kBlock * sizeof source, sizeof source);
+      out[k] = source.scale * fp8_to_float(source.codes[k % Fp8::kBlock]);
+    }
   } else if constexpr (!std::is_void_v<typename Format::Source>) {
     uint8_t scales[Format::Scales::bytes(1)];
-    for (int64_t b = 0; b < columns / Format::kBlock; ++b) {
+    for (int64_t b = 0; b < blocks_of(columns, Format::kBlock); ++b) {
       typename Format::Source source;
       std::memcpy(&source, row + b * sizeof source, sizeof source);
       DecodedBlock block;
@@ -65,8 +95,8 @@ void read_row(const uint8_t* row, int64_t columns, float* out) {
       Format::Scales::put(scales, 1, 0, block);
       for (int k = 0; k < Format::kBlock; ++k) {
         const GroupScale group = Format::Scales::get(scales, 1, 0, k / Format::kGroup);
-        const auto code = static_cast<float>(block.codes[k] - Format::kOffset);
-        out[b * Format::kBlock + k] = group.scale * code + group.min;
+        const auto value = static_cast<float>(Operands<Format>::value(block.codes[k]));
+        out[b * Format::kBlock + k] = group.scale * value + group.min;
       }
     }
   }
@@ -88,8 +118,14 @@ void pack_floats(const float* x, int64_t columns, int nr, int row, uint8_t* pane
       const typename Format::Element element = Format::store(x[k]);
       std::memcpy(panel + (k * nr + row) * sizeof element, &element, sizeof element);
     }
+  } else if constexpr (is_fp8_v<Format>) {
+    for (int64_t b = 0; b < blocks_of(columns, Fp8::kBlock); ++b) {
+      Fp8::Source source;
+      Fp8::quantize(x + b * Fp8::kBlock, source);
+      put_fp8(source, nr, row, panel + b * fp8_record_bytes(nr));
+    }
   } else {
-    for (int64_t b = 0; b * Format::kBlock < columns; ++b) {
+    for (int64_t b = 0; b < blocks_of(columns, Format::kBlock); ++b) {
       DecodedBlock block;
       Format::quantize(x + b * Format::kBlock, block);
       put_record<Format>(block, nr, row, panel + b * record_bytes<Format>(nr));
@@ -100,34 +136,39 @@ void pack_floats(const float* x, int64_t columns, int nr, int row, uint8_t* pane
 // Moves source blocks of a format into its own packed layout, without loss.
 template <class Format>
 void pack_blocks(const uint8_t* row_data, int64_t columns, int nr, int row, uint8_t* panel) {
-  for (int64_t b = 0; b < columns / Format::kBlock; ++b) {
+  for (int64_t b = 0; b < blocks_of(columns, Format::kBlock); ++b) {
     typename Format::Source source;
     std::memcpy(&source, row_data + b * sizeof source, sizeof source);
-    DecodedBlock block;
-    Format::decode(source, block);
-    put_record<Format>(block, nr, row, panel + b * record_bytes<Format>(nr));
+    if constexpr (is_fp8_v<Format>) {
+      put_fp8(source, nr, row, panel + b * fp8_record_bytes(nr));
+    } else {
+      DecodedBlock block;
+      Format::decode(source, block);
+      put_record<Format>(block, nr, row, panel + b * record_bytes<Format>(nr));
+    }
   }
 }
 
 template <class Format>
 constexpr FormatInfo describe(const char* name) {
   if constexpr (is_float_v<Format>) {
-    return {name, 1, sizeof(typename Format::Element), false};
+    return {name, 1, sizeof(typename Format::Element), false, false};
   } else if constexpr (std::is_void_v<typename Format::Source>) {
-    return {name, Format::kBlock, 0, true};
+    return {name, Format::kBlock, 0, true, false};
   } else {
-    return {name, Format::kBlock, sizeof(typename Format::Source), true};
+    return {name, Format::kBlock, sizeof(typename Format::Source), !is_fp8_v<Format>,
+            is_padded_v<Format>};
   }
 }
 
 constexpr FormatInfo kInfos[kFormatCount] = {describe<F32>("f32"), describe<F16>("f16"),
-                                             describe<BF16>("bf16"),
+                                             describe<BF16>("bf16"), describe<Fp8>(Fp8::kName),
 #define FTLLM_INFO(id, Format) describe<Format>(Format::kName),
                                              FTLLM_BLOCK_FORMATS(FTLLM_INFO)
 #undef FTLLM_INFO
 };
 
-int64_t padded(int64_t columns, int block) { return (columns + block - 1) / block * block; }
+int64_t padded(int64_t columns, int block) { return blocks_of(columns, block) * block; }
 
 }  // namespace
 
@@ -147,8 +188,10 @@ size_t panel_bytes(FormatId format, int nr, int64_t columns) {
   return visit_format(format, [&]<class Format>(Format) -> size_t {
     if constexpr (is_float_v<Format>) {
       return static_cast<size_t>(columns) * nr * sizeof(typename Format::Element);
+    } else if constexpr (is_fp8_v<Format>) {
+      return blocks_of(columns, Fp8::kBlock) * fp8_record_bytes(nr);
     } else {
-      return padded(columns, Format::kBlock) / Format::kBlock * record_bytes<Format>(nr);
+      return blocks_of(columns, Format::kBlock) * record_bytes<Format>(nr);
     }
   });
 }
@@ -185,6 +228,13 @@ void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t 
         std::memcpy(&element, panel + (k * nr + row) * sizeof element, sizeof element);
         out[k] = Format::load(element);
       }
+    } else if constexpr (is_fp8_v<Format>) {
+      for (int64_t k = 0; k < columns; ++k) {
+        const uint8_t* record = panel + k / Fp8::kBlock * fp8_record_bytes(nr);
+        float scale;
+        std::memcpy(&scale, record + 4 * row, 4);
+        out[k] = scale * fp8_to_float(record[(4 + k % Fp8::kBlock) * nr + row]);
+      }
     } else {
       using Planes = CodePlanes<Format::kBits>;
       for (int64_t k = 0; k < columns; ++k) {
@@ -194,7 +244,7 @@ void unpack_row(FormatId format, const uint8_t* panel, int nr, int row, int64_t 
         const GroupScale group = Format::Scales::get(scales, nr, row, column / Format::kGroup);
         const int code =
             Planes::get(record + column / 32 * Planes::bytes(nr), nr, row, column % 32);
-        out[k] = group.scale * static_cast<float>(code - Format::kOffset) + group.min;
+        out[k] = group.scale * static_cast<float>(Operands<Format>::value(code)) + group.min;
       }
     }
   });

@@ -15,6 +15,7 @@ struct FormatInfo {
   int block;            // columns of a source block; 1 for float formats
   size_t source_bytes;  // bytes of a source block; 0 if no file stores this format
   bool is_block;        // block format (int8 activations) or float format
+  bool padded;          // a row may end within its last source block
 };
 
 const FormatInfo& format_info(FormatId format);

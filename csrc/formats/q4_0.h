@@ -32,7 +32,7 @@ struct Q4_0 {
   }
 
   static void quantize(const float* x, DecodedBlock& block) {
-    quantize_extreme(x, kBlock, 8, block);
+    quantize_signed(x, kBlock, 8, block);
   }
 };
 

@@ -38,7 +38,7 @@ struct Q4_K {
   }
 
   static void quantize(const float* x, DecodedBlock& block) {
-    quantize_affine_two_level(x, 15, block);
+    quantize_affine_two_level(x, kGroup, 15, 63, block);
   }
 };
 

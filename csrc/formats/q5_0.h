@@ -36,7 +36,7 @@ struct Q5_0 {
   }
 
   static void quantize(const float* x, DecodedBlock& block) {
-    quantize_extreme(x, kBlock, 16, block);
+    quantize_signed(x, kBlock, 16, block);
   }
 };
 

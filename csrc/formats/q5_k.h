@@ -41,7 +41,7 @@ struct Q5_K {
   }
 
   static void quantize(const float* x, DecodedBlock& block) {
-    quantize_affine_two_level(x, 31, block);
+    quantize_affine_two_level(x, kGroup, 31, 63, block);
   }
 };
 

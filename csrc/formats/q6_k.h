@@ -39,7 +39,7 @@ struct Q6_K {
   }
 
   static void quantize(const float* x, DecodedBlock& block) {
-    quantize_symmetric_two_level(x, 32, block);
+    quantize_signed_two_level(x, kOffset, block);
   }
 };
 

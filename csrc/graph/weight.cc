@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 
 namespace ftllm {
 
-Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns)
-    : format_(format), experts_(experts), rows_(rows), columns_(columns) {
+Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
+               std::shared_ptr<Arena> arena)
+    : format_(format), experts_(experts), rows_(rows), columns_(columns), arena_(std::move(arena)) {
   if (experts <= 0 || rows <= 0 || columns <= 0) {
     throw Error(Error::Kind::kCheckpoint,
                 "a weight has shape " + std::to_string(experts) + " x " + std::to_string(rows) +
@@ -24,7 +26,9 @@ Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns)
   const int lanes = kernel_table().lanes;
   panels_ = (rows + lanes - 1) / lanes;
   panel_bytes_ = static_cast<int64_t>(ftllm::panel_bytes(format, lanes, columns));
-  buffer_ = Buffer(static_cast<size_t>(experts * panels_ * panel_bytes_));
+  bytes_ = static_cast<size_t>(experts * panels_ * panel_bytes_);
+  if (arena_ == nullptr) buffer_ = Buffer(bytes_);
+  data_ = arena_ == nullptr ? buffer_.data() : arena_->allocate(bytes_);
 }
 
 void Weight::fill(int64_t expert, int64_t first_row, int64_t count, FormatId source,
@@ -38,7 +42,7 @@ void Weight::fill(int64_t expert, int64_t first_row, int64_t count, FormatId sou
       const int64_t row = p * lanes + r;
       rows[r] = data + (order == nullptr ? row : order[row]) * row_bytes;
     }
-    uint8_t* panel = buffer_.data() + (expert * panels_ + first_panel + p) * panel_bytes_;
+    uint8_t* panel = data_ + (expert * panels_ + first_panel + p) * panel_bytes_;
     pack_panel(format_, source, rows, lanes, columns_, panel);
   });
 }
@@ -55,12 +59,12 @@ int64_t source_row_bytes(FormatId format, int64_t columns) {
     throw Error(Error::Kind::kUnsupportedModel,
                 std::string(info.name) + " is made at load and cannot be read from a file");
   }
-  if (columns % info.block != 0) {
+  if (columns % info.block != 0 && !info.padded) {
     throw Error(Error::Kind::kCheckpoint, "a tensor of " + std::to_string(columns) +
                                               " columns cannot be stored as " + info.name +
                                               ", whose blocks have " + std::to_string(info.block));
   }
-  return columns / info.block * static_cast<int64_t>(info.source_bytes);
+  return (columns + info.block - 1) / info.block * static_cast<int64_t>(info.source_bytes);
 }
 
 }  // namespace ftllm

@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "base/thread_pool.h"
 #include "formats/packing.h"
@@ -14,7 +16,9 @@ namespace ftllm {
 // A weight matrix of `rows` × `columns` (times `experts`), packed for the kernels of this process.
 class Weight {
  public:
-  Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns);
+  // In memory of `arena`, which it keeps alive, or by itself.
+  Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
+         std::shared_ptr<Arena> arena = nullptr);
 
   FormatId format() const { return format_; }
   int64_t experts() const { return experts_; }
@@ -22,10 +26,10 @@ class Weight {
   int64_t columns() const { return columns_; }
   int64_t panels() const { return panels_; }  // of one expert
   int64_t panel_bytes() const { return panel_bytes_; }
-  size_t bytes() const { return buffer_.bytes(); }
+  size_t bytes() const { return bytes_; }
   bool is_block() const { return format_info(format_).is_block; }
   const uint8_t* panel(int64_t expert, int64_t panel) const {
-    return buffer_.data() + (expert * panels_ + panel) * panel_bytes_;
+    return data_ + (expert * panels_ + panel) * panel_bytes_;
   }
 
   // Packs rows [first_row, first_row + count) of an expert from `data`, stored in `source` row
@@ -44,7 +48,10 @@ class Weight {
   int64_t columns_;
   int64_t panels_;
   int64_t panel_bytes_;
-  Buffer buffer_;
+  std::shared_ptr<Arena> arena_;
+  Buffer buffer_;  // empty where there is an arena
+  uint8_t* data_;
+  size_t bytes_;
 };
 
 // Bytes of one row as a file stores it in `format`. Throws Error when `columns` is not a whole

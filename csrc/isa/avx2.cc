@@ -53,13 +53,17 @@ struct Avx2 {
     const I wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
   }
+  // E4M3 bits become those of a binary16 that is 2^-8 of the value.
+  static F load_fp8(const uint8_t* x) {
+    const __m128i wide = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+    return _mm256_cvtph_ps(_mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16(~0x4000)));
+  }
   static F load_i8(const uint8_t* x) {
     return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
   }
-  static F load_u8(const uint8_t* x) {
-    return to_float(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
-  }
+  static F load_u8(const uint8_t* x) { return to_float(widen_u8(x)); }
   static F to_float(I x) { return _mm256_cvtepi32_ps(x); }
+  static F as_float(I bits) { return _mm256_castsi256_ps(bits); }
 
   static I izero() { return _mm256_setzero_si256(); }
   static I set1_int(int32_t x) { return _mm256_set1_epi32(x); }
@@ -70,10 +74,32 @@ struct Avx2 {
   static void store_bytes(uint8_t* y, I x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), x);
   }
+  static I widen_u8(const uint8_t* x) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    const __m128i entries = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), indices);
+  }
   static I bit_and(I a, I b) { return _mm256_and_si256(a, b); }
   static I bit_or(I a, I b) { return _mm256_or_si256(a, b); }
   static I shift_right(I a, int n) { return _mm256_srli_epi32(a, n); }
   static I shift_left(I a, int n) { return _mm256_slli_epi32(a, n); }
+
+  // acc + the sum of each quad of unsigned `codes` × signed `values`, where pairs fit 16 bits.
+  static I dot_bytes(I acc, I codes, I values) {
+    const I pairs = _mm256_maddubs_epi16(codes, values);
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  // Eight steps of sums in 16 bits, one widening; what it computes has no use but its speed.
+  static I dot_nibbles(I acc, I codes) {
+    I pairs = _mm256_maddubs_epi16(codes, acc);
+#pragma GCC unroll 8
+    for (int step = 1; step < 8; ++step) {
+      pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes, pairs));
+    }
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
 
   // Unsigned code × signed activation pairs are summed in 16 bits for as many steps as cannot
   // overflow (2 · (2^kBits − 1) · 127 a step), then widened. Bytes use |w| × sign(w)·x instead.
@@ -102,7 +128,7 @@ struct Avx2 {
         }
       }
     } else {
-      constexpr int kRun = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
+      constexpr int kRun = kBits <= 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
       constexpr int kSteps = kRun < kVectors ? kRun : kVectors;
 #pragma GCC unroll 4
       for (int begin = 0; begin < kVectors; begin += kSteps) {

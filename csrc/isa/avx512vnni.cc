@@ -56,13 +56,18 @@ struct Avx512Vnni {
     const I wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
   }
+  // E4M3 bits become those of a binary16 that is 2^-8 of the value.
+  static F load_fp8(const uint8_t* x) {
+    const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+    return _mm512_cvtph_ps(
+        _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(~0x4000)));
+  }
   static F load_i8(const uint8_t* x) {
     return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
   }
-  static F load_u8(const uint8_t* x) {
-    return to_float(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
-  }
+  static F load_u8(const uint8_t* x) { return to_float(widen_u8(x)); }
   static F to_float(I x) { return _mm512_cvtepi32_ps(x); }
+  static F as_float(I bits) { return _mm512_castsi512_ps(bits); }
 
   static I izero() { return _mm512_setzero_si512(); }
   static I set1_int(int32_t x) { return _mm512_set1_epi32(x); }
@@ -73,10 +78,20 @@ struct Avx512Vnni {
   static void store_bytes(uint8_t* y, I x) {
     _mm512_storeu_si512(reinterpret_cast<__m512i*>(y), x);
   }
+  static I widen_u8(const uint8_t* x) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    const __m128i entries = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), indices);
+  }
   static I bit_and(I a, I b) { return _mm512_and_si512(a, b); }
   static I bit_or(I a, I b) { return _mm512_or_si512(a, b); }
   static I shift_right(I a, int n) { return _mm512_srli_epi32(a, n); }
   static I shift_left(I a, int n) { return _mm512_slli_epi32(a, n); }
+
+  // acc + the sum of each quad of unsigned `codes` × signed `values`.
+  static I dot_bytes(I acc, I codes, I values) { return _mm512_dpbusd_epi32(acc, codes, values); }
 
   // Bytes become unsigned: their kOffset of 128 is taken off through the sums of the activations.
   template <int kBits, int kVectors, int kRows, int kPanels, class Weights>

@@ -2,6 +2,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
+#include "kernels/limits.h"
 #include "kernels/linear_block.h"
 #include "kernels/linear_float.h"
 #include "kernels/table.h"
@@ -18,7 +19,7 @@ constexpr KernelTable make_kernel_table(const char* name) {
       .tile_rows = Isa::kTileRows,
       .tile_panels = Isa::kTilePanels,
       .linear = {linear_float<Isa, ElementF32>, linear_float<Isa, ElementF16>,
-                 linear_float<Isa, ElementBF16>,
+                 linear_float<Isa, ElementBF16>, linear_float<Isa, ElementFp8>,
 #define FTLLM_LINEAR(id, Format) linear_block<Isa, Format>,
                  FTLLM_BLOCK_FORMATS(FTLLM_LINEAR)
 #undef FTLLM_LINEAR
@@ -36,6 +37,10 @@ constexpr KernelTable make_kernel_table(const char* name) {
                    kv_write<Isa, ElementInt8>},
       .attention = {attention<Isa, ElementF32>, attention<Isa, ElementF16>,
                     attention<Isa, ElementBF16>, attention<Isa, ElementInt8>},
+      .float_limit = float_limit<Isa>,
+      .int8_limit = int_limit<Isa, false>,
+      .int4_limit = nibble_limit<Isa>,
+      .read_limit = read_limit<Isa>,
   };
 }
 

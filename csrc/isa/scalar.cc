@@ -93,6 +93,11 @@ struct Scalar {
   static F load_bf16(const uint8_t* x) {
     return each([x](int i) { return bfloat_to_float(load_u16(x, i)); });
   }
+  static F load_fp8(const uint8_t* x) {
+    return each([x](int i) {
+      return half_to_float(static_cast<uint16_t>((x[i] & 0x80) << 8 | (x[i] & 0x7f) << 7));
+    });
+  }
   static F load_i8(const uint8_t* x) {
     return each([x](int i) { return static_cast<float>(static_cast<int8_t>(x[i])); });
   }
@@ -101,6 +106,9 @@ struct Scalar {
   }
   static F to_float(I x) {
     return each([&](int i) { return static_cast<float>(x.v[i]); });
+  }
+  static F as_float(I bits) {
+    return each([&](int i) { return bits_float(static_cast<uint32_t>(bits.v[i])); });
   }
 
   static I set1_int(int32_t x) {
@@ -114,6 +122,15 @@ struct Scalar {
     return y;
   }
   static void store_bytes(uint8_t* y, I x) { std::memcpy(y, x.v, sizeof x.v); }
+  static I widen_u8(const uint8_t* x) {
+    return each_int([x](int i) { return x[i]; });
+  }
+  static I lookup(const uint8_t (&table)[16], I indices) {
+    uint8_t bytes[sizeof indices.v];
+    std::memcpy(bytes, indices.v, sizeof bytes);
+    for (uint8_t& byte : bytes) byte = table[byte];
+    return load_bytes(bytes);
+  }
   static I bit_and(I a, I b) {
     return each_int([&](int i) { return a.v[i] & b.v[i]; });
   }
@@ -127,6 +144,19 @@ struct Scalar {
   static I shift_left(I a, int n) {
     return each_int(
         [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << n); });
+  }
+
+  // acc + the sum of each quad of unsigned `codes` × signed `values`; wraps around.
+  static I dot_bytes(I acc, I codes, I values) {
+    return each_int([&](int i) {
+      auto sum = static_cast<uint32_t>(acc.v[i]);
+      for (int shift = 0; shift < 32; shift += 8) {
+        const auto code = static_cast<uint8_t>(static_cast<uint32_t>(codes.v[i]) >> shift);
+        const auto value = static_cast<int8_t>(static_cast<uint32_t>(values.v[i]) >> shift);
+        sum += static_cast<uint32_t>(code * value);
+      }
+      return static_cast<int32_t>(sum);
+    });
   }
 
   template <int kBits, int kVectors, int kRows, int kPanels, class Weights>

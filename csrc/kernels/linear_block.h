@@ -23,8 +23,8 @@ struct CodeShape {
 
 template <class Format>
 using ShapeOf =
-    CodeShape<Format::kBits, (Format::kGroup < kActivationBlock ? Format::kGroup / 4 : 8),
-              Format::Scales::kHasMin, Format::kOffset>;
+    CodeShape<Operands<Format>::kBits, (Format::kGroup < kActivationBlock ? Format::kGroup / 4 : 8),
+              Format::Scales::kHasMin, Operands<Format>::kOffset>;
 
 // A panel as it is packed: records of kBlock columns.
 template <class Isa, class Format>
@@ -41,7 +41,7 @@ struct PackedSource {
     Isa::prefetch(at + 2 * kBytes);
   }
   [[gnu::always_inline]] typename Isa::I codes(int block, int j) const {
-    return Planes::template load<Isa>(record + block * Planes::bytes(Isa::kLanes), j);
+    return Operands<Format>::template load<Isa>(record + block * Planes::bytes(Isa::kLanes), j);
   }
   static constexpr int group(int block, int part) {
     return block * kActivationBlock / Format::kGroup + part;
@@ -152,7 +152,8 @@ template <class Isa, class Shape, class Source, int kRows, int kPanels>
           const F mins[2] = {first.min(b, part), last.min(b, part)};
 #pragma GCC unroll 16
           for (int m = 0; m < kRows; ++m) {
-            const F x_sum = Isa::set1(x.sum[m]);
+            const F x_sum = kVectors == 8 ? Isa::set1(x.sum[m])
+                                          : Isa::set1(x.scale[m] * static_cast<float>(sums[m]));
 #pragma GCC unroll 4
             for (int p = 0; p < kPanels; ++p) acc[m][p] = Isa::fma(mins[p], x_sum, acc[m][p]);
           }

@@ -3,10 +3,12 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "formats/fp8.h"
+#include "formats/scales.h"
 #include "kernels/store.h"
 
 // Linear layers over float formats: float32 activations, one fused multiply-add per element, k
-// after k, in float32.
+// after k, in float32. Elements with scales are multiplied by theirs first.
 namespace ftllm {
 
 struct ElementF32 {
@@ -49,6 +51,19 @@ struct ElementBF16 {
   }
 };
 
+// Weights only.
+struct ElementFp8 {
+  static constexpr int kBytes = 1;
+  static constexpr int kScaled = Fp8::kBlock;  // columns that share a scale
+  template <class Isa>
+  [[gnu::always_inline]] static typename Isa::F load(const uint8_t* at) {
+    return Isa::load_fp8(at);
+  }
+};
+
+template <class Element>
+concept HasScales = requires { Element::kScaled; };
+
 // kPanels panels from p on × kRows rows from `row` on.
 template <class Isa, class Element, int kRows, int kPanels>
 void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
@@ -61,19 +76,41 @@ void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
   }
   const float* x = task.x + row * task.x_stride;
   const uint8_t* w = task.panels + p * task.panel_bytes;
-  for (int64_t k = 0; k < task.columns; ++k) {
-    F weights[kPanels];
+  const auto add_columns = [&](int64_t begin, int64_t end, const auto& weight)
+                               [[gnu::always_inline]] {
+                                 for (int64_t k = begin; k < end; ++k) {
+                                   F weights[kPanels];
 #pragma GCC unroll 8
-    for (int i = 0; i < kPanels; ++i) {
-      weights[i] = Element::template load<Isa>(w + i * task.panel_bytes);
-    }
+                                   for (int i = 0; i < kPanels; ++i)
+                                     weights[i] = weight(w + i * task.panel_bytes, i);
 #pragma GCC unroll 16
-    for (int m = 0; m < kRows; ++m) {
-      const F value = Isa::set1(x[m * task.x_stride + k]);
+                                   for (int m = 0; m < kRows; ++m) {
+                                     const F value = Isa::set1(x[m * task.x_stride + k]);
 #pragma GCC unroll 8
-      for (int i = 0; i < kPanels; ++i) acc[m][i] = Isa::fma(weights[i], value, acc[m][i]);
+                                     for (int i = 0; i < kPanels; ++i)
+                                       acc[m][i] = Isa::fma(weights[i], value, acc[m][i]);
+                                   }
+                                   w += Isa::kLanes * Element::kBytes;
+                                 }
+                               };
+  if constexpr (HasScales<Element>) {
+    for (int64_t k = 0; k < task.columns; k += Element::kScaled) {
+      F scales[kPanels];
+      for (int i = 0; i < kPanels; ++i) {
+        const auto* at = reinterpret_cast<const float*>(w + i * task.panel_bytes);
+        scales[i] = Isa::mul(Isa::load(at), Isa::set1(kFp8Factor));
+      }
+      w += Isa::kLanes * sizeof(float);
+      const int64_t end = k + Element::kScaled;
+      add_columns(k, end < task.columns ? end : task.columns,
+                  [&](const uint8_t* at, int i) [[gnu::always_inline]] {
+                    return Isa::mul(Element::template load<Isa>(at), scales[i]);
+                  });
     }
-    w += Isa::kLanes * Element::kBytes;
+  } else {
+    add_columns(0, task.columns, [](const uint8_t* at, int) [[gnu::always_inline]] {
+      return Element::template load<Isa>(at);
+    });
   }
   for (int m = 0; m < kRows; ++m) {
     for (int i = 0; i < kPanels; ++i) store_panel<Isa>(task, row + m, p + i, acc[m][i]);

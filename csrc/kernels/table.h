@@ -113,7 +113,17 @@ struct KernelTable {
 
   void (*kv_write[kKvTypeCount])(const KvWriteTask&) noexcept;
   void (*attention[kKvTypeCount])(const AttentionTask&) noexcept;
+
+  // What the machine can do at most, for benchmarks (kernels/limits.h). The first three run
+  // `rounds` of bare arithmetic and return the number of multiplications and additions; `sink`
+  // takes kLimitSink floats, so that nothing is optimized away.
+  int64_t (*float_limit)(int64_t rounds, float* sink) noexcept;
+  int64_t (*int8_limit)(int64_t rounds, float* sink) noexcept;
+  int64_t (*int4_limit)(int64_t rounds, float* sink) noexcept;
+  void (*read_limit)(const uint8_t* data, int64_t bytes, float* sink) noexcept;
 };
+
+constexpr int kLimitSink = 64;  // at least the lanes of any ISA
 
 // Scratch of a linear layer of K = `columns`, for each thread.
 inline int64_t linear_scratch_bytes(const KernelTable& kernels, int64_t columns) {

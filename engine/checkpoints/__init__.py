@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
+from ftllm.engine.checkpoints.converted import ConvertedCheckpoint
 from ftllm.engine.checkpoints.gguf import GgufCheckpoint, split_parts
 from ftllm.engine.checkpoints.hf_config import read_config, read_generation_config
+from ftllm.engine.checkpoints.quantization import find_scheme
 from ftllm.engine.checkpoints.safetensors import (
     INDEX_NAME,
     SINGLE_NAME,
@@ -44,7 +46,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def _open_folder(folder: Path) -> Checkpoint:
     if (folder / SINGLE_NAME).exists() or (folder / INDEX_NAME).exists():
-        return SafetensorsCheckpoint(folder)
+        checkpoint = SafetensorsCheckpoint(folder)
+        try:
+            scheme = find_scheme(checkpoint.config)
+            return checkpoint if scheme is None else ConvertedCheckpoint(checkpoint, scheme)
+        except BaseException:
+            checkpoint.close()
+            raise
     files = sorted(file for file in folder.iterdir() if file.suffix == ".gguf")
     firsts = sorted({split_parts(file)[0] for file in files})
     if len(firsts) == 1:

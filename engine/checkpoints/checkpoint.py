@@ -34,6 +34,9 @@ class Checkpoint(Protocol):
         """The tensor's bytes. Raises `CheckpointError` naming near matches when there is no such
         tensor, `UnsupportedModelError` when its number format is not supported."""
 
+    def tensor_bytes(self, name: str) -> int:
+        """The length of `tensor(name).data`, found without reading it; raises like it."""
+
     def release(self, name: str) -> None:
         """The tensor's pages are no longer needed; reading it again is allowed, and slow."""
 

@@ -66,6 +66,9 @@ class GgufCheckpoint:
         require_supported(entry)
         return TensorData(name, entry.shape, entry.dtype, file.buffer[entry.start : entry.end])
 
+    def tensor_bytes(self, name: str) -> int:
+        return len(self.tensor(name).data)
+
     def release(self, name: str) -> None:
         file, entry = self._find(name)
         file.release(entry.start, entry.end)

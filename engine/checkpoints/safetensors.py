@@ -28,6 +28,7 @@ _MAX_DIMENSION = 1 << 48
 # Bits per element of the formats whose length can be checked; the first three are supported.
 _BITS = {"F32": 32, "F16": 16, "BF16": 16, "F64": 64, "I64": 64, "U64": 64, "I32": 32, "U32": 32}
 _BITS |= {"I16": 16, "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8}
+_BITS |= {"F8_E8M0": 8}
 
 
 class SafetensorsCheckpoint:
@@ -55,9 +56,17 @@ class SafetensorsCheckpoint:
         return self._entries.keys()
 
     def tensor(self, name: str) -> TensorData:
+        require_supported(self._find(name)[1])
+        return self.raw_tensor(name)
+
+    def raw_tensor(self, name: str) -> TensorData:
+        """Like `tensor`, of any dtype that safetensors has ("i32", "f8_e4m3" …): the parts that a
+        quantization scheme makes a weight of."""
         file, entry = self._find(name)
-        require_supported(entry)
         return TensorData(name, entry.shape, entry.dtype, file.buffer[entry.start : entry.end])
+
+    def tensor_bytes(self, name: str) -> int:
+        return len(self.tensor(name).data)
 
     def release(self, name: str) -> None:
         file, entry = self._find(name)

@@ -112,10 +112,10 @@ def test_a_large_vocabulary_is_read_quickly(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_type_is_refused_when_the_tensor_is_used(tmp_path: Path) -> None:
-    odd = [Tensor("a.weight", (1, 256), 10, bytes(84)), Tensor("b.weight", (4,), 99, bytes(4))]
+    odd = [Tensor("a.weight", (1, 256), 34, bytes(54)), Tensor("b.weight", (4,), 99, bytes(4))]
     checkpoint = opened(tmp_path, gguf_bytes(tiny_metadata(), [NORM, *odd]))
     assert bytes(checkpoint.tensor(NORM.name).data) == NORM.data
-    with pytest.raises(UnsupportedModelError, match=r"'a\.weight'.*'q2_k'.*f32, f16, bf16"):
+    with pytest.raises(UnsupportedModelError, match=r"'a\.weight'.*'tq1_0'.*f32, f16, bf16"):
         checkpoint.tensor("a.weight")
     with pytest.raises(UnsupportedModelError, match=r"'b\.weight'.*'ggml type 99'"):
         checkpoint.tensor("b.weight")

@@ -33,11 +33,11 @@ def test_version(flag: str) -> None:
 def test_help_lists_the_verbs() -> None:
     result = CliRunner().invoke(app, ["-h"])
     assert result.exit_code == 0
-    for verb in ("run", "server", "download"):
+    for verb in ("run", "server", "download", "bench"):
         assert verb in result.stdout
 
 
-@pytest.mark.parametrize("verb", ["run", "server", "serve", "download"])
+@pytest.mark.parametrize("verb", ["run", "server", "serve", "download", "bench"])
 def test_help_of_a_verb_needs_no_model(verb: str) -> None:
     result = CliRunner().invoke(app, [verb, "--help"])
     assert result.exit_code == 0

@@ -71,6 +71,7 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         "chat_template": str(template),
         "models_file": str(template),
         "threads": "3",
+        "pin": "off",
         "host": "127.0.0.2",
         "port": "99",
         "api_key": "k_1",
@@ -102,6 +103,7 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         chat_template=template,
         models_file=template,
         threads=3,
+        pin="off",
     )
     assert served.settings[0] == ServerSettings(
         host="127.0.0.2", port=99, api_keys=("k_1",), hide_input=True, lenient=True

@@ -1,6 +1,8 @@
 """GGUF's block formats in NumPy, written from their layout in ggml: random blocks and their values.
 
-https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h (block_q4_0 to block_q6_K)
+https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
+(block_q4_0 to block_q6_K, block_iq4_nl, block_iq4_xs, block_mxfp4). The IQ1 to IQ3 formats are in
+iq_blocks.py.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+from tests.formats.iq_blocks import IQ_DECODERS
 
 Bytes = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -20,9 +24,21 @@ _FIELDS: Mapping[str, tuple[int, int | None, int]] = {
     "q4_1": (0, 2, 20),
     "q5_0": (0, None, 22),
     "q5_1": (0, 2, 24),
+    "q2_k": (80, 82, 84),
+    "q3_k": (108, None, 110),
     "q4_k": (0, 2, 144),
     "q5_k": (0, 2, 176),
     "q6_k": (208, None, 210),
+    "iq4_nl": (0, None, 18),
+    "iq4_xs": (0, None, 136),
+    "mxfp4": (0, None, 17),  # one byte, an exponent
+    "iq2_xxs": (0, None, 66),
+    "iq2_xs": (0, None, 74),
+    "iq2_s": (0, None, 82),
+    "iq3_xxs": (0, None, 98),
+    "iq3_s": (0, None, 110),
+    "iq1_s": (0, None, 50),
+    "iq1_m": (48, None, 56),  # in the top nibbles of four 16-bit words
 }
 BLOCK_FORMATS = tuple(_FIELDS)
 
@@ -33,9 +49,21 @@ _SPREAD = {
     "q4_1": 4.6,
     "q5_0": 9.2,
     "q5_1": 9.2,
+    "q2_k": 1.9 * 8.8,
+    "q3_k": 2.3 * 18.5,
     "q4_k": 8.7 * 36,
     "q5_k": 17.9 * 36,
     "q6_k": 18.5 * 74,
+    "iq4_nl": 69.0,
+    "iq4_xs": 69.0 * 18.5,
+    "mxfp4": 2.9,
+    "iq2_xxs": 3.4 * 18.5,
+    "iq2_xs": 3.4 * 18.5,
+    "iq2_s": 3.4 * 18.5,
+    "iq3_xxs": 9.0 * 18.5,
+    "iq3_s": 9.0 * 18.5,
+    "iq1_s": 0.8 * 9.2,
+    "iq1_m": 0.8 * 9.2,
 }
 
 
@@ -54,10 +82,20 @@ def random_blocks(
         scales *= random.choice([-1.0, 1.0], count)
         scales[::17] = 0.0
         scales[5::17] = 2.0**-24  # the smallest of binary16
+    if dtype == "mxfp4":
+        exponents = np.floor(np.log2(np.maximum(np.abs(scales), 2.0**-130))) + 127
+        blocks[:, 0] = np.clip(exponents, 0, 254).astype(np.uint8)
+        return blocks
+    if dtype == "iq1_m":
+        halves = scales.astype("<f2").view("<u2").astype(np.int32)
+        for nibble in range(4):
+            top = at_scale + 2 * nibble + 1
+            blocks[:, top] = (blocks[:, top] & 15) | ((halves >> (4 * nibble)) & 15) << 4
+        return blocks
     _put_half(blocks, at_scale, scales)
     if at_min is not None:
         # Values become symmetric around zero. K formats subtract their min.
-        middle = {"q4_1": -7.5, "q5_1": -15.5, "q4_k": 7.5, "q5_k": 15.5}[dtype]
+        middle = {"q4_1": -7.5, "q5_1": -15.5, "q2_k": 1.5, "q4_k": 7.5, "q5_k": 15.5}[dtype]
         _put_half(blocks, at_min, middle * scales)
     return blocks
 
@@ -159,13 +197,67 @@ def _q6_k(b: Bytes) -> Float32Array:
     return (scales[:, :, None] * _float(codes)).reshape(len(b), 256)
 
 
+def _two_bits(packed: Bytes) -> npt.NDArray[np.int32]:
+    """64 bytes to (count, 16, 16): each half's 32 bytes hold four runs of 32 columns."""
+    halves = packed.reshape(-1, 2, 1, 32).astype(np.int32)
+    runs = (halves >> (2 * np.arange(4))[:, None]) & 3
+    return runs.reshape(-1, 16, 16)
+
+
+def _q2_k(b: Bytes) -> Float32Array:
+    scales = _half(b, 80) * _float(b[:, :16] & 15)
+    mins = _half(b, 82) * _float(b[:, :16] >> 4)
+    values = scales[:, :, None] * _float(_two_bits(b[:, 16:80])) - mins[:, :, None]
+    return values.reshape(len(b), 256)
+
+
+def _q3_k(b: Bytes) -> Float32Array:
+    high = (b[:, None, :32].astype(np.int32) >> np.arange(8)[:, None]) & 1
+    codes = _two_bits(b[:, 32:96]) + 4 * high.reshape(-1, 16, 16) - 4
+    packed = b[:, 96:108].astype(np.int32)
+    low = np.concatenate([packed[:, :8] & 15, packed[:, :8] >> 4], axis=1)
+    top = np.concatenate([(packed[:, 8:] >> (2 * pair)) & 3 for pair in range(4)], axis=1)
+    scales = _half(b, 108) * _float((low | top << 4) - 32)
+    return (scales[:, :, None] * _float(codes)).reshape(len(b), 256)
+
+
+_IQ4 = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
+)
+_E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+
+
+def _iq4_nl(b: Bytes) -> Float32Array:
+    return _IQ4[_nibbles(b[:, 2:])] * _half(b, 0)
+
+
+def _iq4_xs(b: Bytes) -> Float32Array:
+    high = np.ascontiguousarray(b[:, 2:4]).view("<u2").astype(np.int32)
+    low = np.stack([b[:, 4:8] & 15, b[:, 4:8] >> 4], axis=2).reshape(-1, 8).astype(np.int32)
+    scales = _half(b, 0) * _float((low | ((high >> (2 * np.arange(8))) & 3) << 4) - 32)
+    codes = _nibbles(b[:, 8:].reshape(-1, 16)).reshape(-1, 8, 32)
+    return (scales[:, :, None] * _IQ4[codes]).reshape(len(b), 256)
+
+
+def _mxfp4(b: Bytes) -> Float32Array:
+    """The smallest exponent counts as zero here."""
+    scales = np.ldexp(np.float32(1), b[:, :1].astype(np.int32) - 127) * (b[:, :1] != 0)
+    return np.concatenate([_E2M1, -_E2M1])[_nibbles(b[:, 1:])] * scales
+
+
 _DECODERS: Mapping[str, Callable[[Bytes], Float32Array]] = {
     "q8_0": _q8_0,
     "q4_0": _q4_0,
     "q4_1": _q4_1,
     "q5_0": _q5_0,
     "q5_1": _q5_1,
+    "q2_k": _q2_k,
+    "q3_k": _q3_k,
     "q4_k": _q4_k,
     "q5_k": _q5_k,
     "q6_k": _q6_k,
+    "iq4_nl": _iq4_nl,
+    "iq4_xs": _iq4_xs,
+    "mxfp4": _mxfp4,
+    **IQ_DECODERS,
 }

@@ -10,13 +10,12 @@ from tests.formats.gguf_blocks import BLOCK_FORMATS, random_blocks
 
 Float32Array = npt.NDArray[np.float32]
 
-FLOAT_FORMATS = ("f32", "f16", "bf16")
+FLOAT_FORMATS = ("f32", "f16", "bf16", "fp8")
 
 
 def source_columns(name: str) -> int:
-    """The smallest K that the format takes: its block where a file stores it, else 1."""
-    block, source_bytes = _core.format_block(name)
-    return block if source_bytes else 1
+    """The smallest K that the format takes: its block where a GGUF file stores it, else 1."""
+    return _core.format_block(name)[0] if name in BLOCK_FORMATS else 1
 
 
 def random_weight(name: str, rows: int, columns: int, seed: int) -> _core.Weight:

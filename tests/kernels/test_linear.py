@@ -20,6 +20,7 @@ _EPS = 2.0**-24  # of one rounding in float32
 _ROWS = (1, 2, 3, 5, 8, 9, 17, 40)
 _N = 37  # not a multiple of any panel
 FORMATS = _core.weight_formats()
+CODEBOOKS = [name for name in FORMATS if name.startswith(("iq", "mxfp4", "nvfp4"))]
 BLOCK_FORMATS = [name for name in FORMATS if name not in FLOAT_FORMATS]
 
 
@@ -73,7 +74,7 @@ def test_block_formats_agree_with_quantized_activations(name: str, rows: int) ->
 
 
 def _has_min(name: str) -> bool:
-    return name in ("q4_1", "q5_1", "q4_k", "q5_k") or name.startswith("int4g")
+    return name in ("q4_1", "q5_1", "q2_k", "q4_k", "q5_k") or name.startswith("int4")
 
 
 @pytest.mark.parametrize("name", BLOCK_FORMATS)
@@ -127,7 +128,7 @@ def test_bias_is_added_once(name: str) -> None:
     np.testing.assert_array_equal(found, without + bias)
 
 
-@pytest.mark.parametrize("name", ["int8", "int4g32", "int4g128", "int4g256"])
+@pytest.mark.parametrize("name", ["int8", "int4g32", "int4g128", "int4g256", "int4z32", "nvfp4"])
 @pytest.mark.parametrize("columns", [1, 31, 33, 130, 257])
 def test_formats_made_at_load_take_any_number_of_columns(name: str, columns: int) -> None:
     """What pads the last block counts as zero."""
@@ -138,7 +139,7 @@ def test_formats_made_at_load_take_any_number_of_columns(name: str, columns: int
     assert (np.abs(found - expected) <= 1e-5 * size + 1e-30).all()
 
 
-@pytest.mark.parametrize("name", ["q8_0", "q4_0", "q5_0", "q6_k", "int8"])
+@pytest.mark.parametrize("name", ["q8_0", "q4_0", "q5_0", "q3_k", "q6_k", "int8", *CODEBOOKS])
 def test_largest_codes_do_not_overflow(name: str) -> None:
     """Every weight at one end of its range against activations at the ends of theirs."""
     columns = max(256, source_columns(name))

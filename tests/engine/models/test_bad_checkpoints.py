@@ -212,8 +212,8 @@ def test_an_unknown_gguf_architecture_lists_the_known(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_number_format_is_named(tmp_path: Path) -> None:
-    """ggml type 22 is IQ2_S."""
-    odd = Tensor("blk.0.ffn_up.weight", (INNER, HIDDEN), 22, bytes(INNER * 82))
+    """ggml type 34 is TQ1_0."""
+    odd = Tensor("blk.0.ffn_up.weight", (INNER, HIDDEN), 34, bytes(INNER * 54))
     path = write_gguf_llama(tmp_path / "m.gguf", replaced=odd)
     refused(path, UnsupportedModelError, "blk.0.ffn_up.weight", "q4_k")
 
@@ -234,6 +234,8 @@ def test_a_missing_gguf_key_is_named(tmp_path: Path) -> None:
     [
         (replace(DEFAULTS, dtype="float64"), ("dtype is 'float64'", "bfloat16", "int4g")),
         (replace(DEFAULTS, dtype="int4g48"), ("dtype is 'int4g48'", "32, 64, 128, 256")),
+        (replace(DEFAULTS, dtype="int4z256"), ("dtype is 'int4z256'", "32, 64, 128")),
+        (replace(DEFAULTS, dtype="iq2_xs"), ("dtype is 'iq2_xs'", "iq4_xs")),
         (replace(DEFAULTS, dtype="int4g0"), ("dtype is 'int4g0'",)),
         (replace(DEFAULTS, kv_cache_dtype="fp8"), ("kv_cache_dtype is 'fp8'", "int8")),
         (replace(DEFAULTS, threads=0), ("threads is 0",)),
