@@ -91,8 +91,8 @@ def test_the_suite_passes_on(isa: str) -> None:
         return
     folders = [str(_ROOT / folder) for folder in _FOLDERS]
     result = run(
-        isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={_ROOT}",
+        isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=no", f"--rootdir={_ROOT}",
         "-c", str(_ROOT / "pyproject.toml"), f"--ignore={__file__}", *folders,
     )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-4000:]
+    assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
     assert " passed" in result.stdout
