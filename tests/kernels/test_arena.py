@@ -37,7 +37,8 @@ def test_a_weight_larger_than_a_chunk_has_one_of_its_own() -> None:
     rows = chunk // 4 // 1024 + 1
     large = _core.Weight(format="f32", rows=rows, columns=1024, arena=arena)
     assert large.nbytes > chunk
-    assert arena.nbytes == chunk + large.nbytes
+    # Sanitized builds put a red zone behind each weight.
+    assert 0 <= arena.nbytes - (chunk + large.nbytes) <= 4096
     after = filled(2.0, 2, 2, arena)
     assert (small.unpack() == 1.0).all()
     assert (after.unpack() == 2.0).all()
