@@ -11,6 +11,7 @@ from ftllm.engine.config import ConfigReader, ModelConfig
 from ftllm.engine.graph import Graph, Value
 from ftllm.engine.models.gguf_names import DENSE
 from ftllm.engine.rope import rope_frequencies, rope_parameters
+from ftllm.errors import UnsupportedModelError
 
 MODEL_TYPES = ("gemma3_text",)
 GGUF_ARCHITECTURES = ("gemma3",)
@@ -62,6 +63,8 @@ def _layer(
 
 def build(g: Graph, c: ModelConfig) -> Value:
     offset = 0.0 if c.from_gguf else 1.0  # GGUF stores 1 + weight
+    if c.extra.has("attn_logit_softcapping"):
+        raise UnsupportedModelError("attn_logit_softcapping is set, which is not supported")
     c = replace(c, activation="gelu_tanh")  # GGUF does not say
 
     def norm(x: Value, name: str, size: int) -> Value:

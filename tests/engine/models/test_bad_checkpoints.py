@@ -257,3 +257,9 @@ def test_options_that_cannot_be_honoured(
         build(path, options)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_soft_caps_that_attention_lacks_are_refused(tmp_path: Path) -> None:
+    row = load_row("gemma3")
+    capped = replace(row, config={**row.config, "attn_logit_softcapping": 50.0})
+    refused(write_model(capped, tmp_path), UnsupportedModelError, "attn_logit_softcapping")
