@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from ftllm.engine.checkpoints.gguf_config import config_from_metadata, generation_from_metadata
 from ftllm.engine.checkpoints.gguf_metadata import GgufHeader, read_header
+from ftllm.engine.checkpoints.mapped_checkpoint import MappedCheckpoint
 from ftllm.engine.checkpoints.mapped_file import MappedFile
-from ftllm.engine.checkpoints.tensor import (
-    TensorData,
-    TensorEntry,
-    missing_tensor,
-    require_supported,
-)
 from ftllm.errors import CheckpointError
 
 _SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf")
@@ -35,15 +30,13 @@ def split_parts(path: Path) -> list[Path]:
     ]
 
 
-class GgufCheckpoint:
+class GgufCheckpoint(MappedCheckpoint):
     """An open GGUF file (or split set); see `Checkpoint`. Raises `CheckpointError`."""
 
     format = "gguf"
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._entries: dict[str, tuple[MappedFile, TensorEntry]] = {}
-        self._files: list[MappedFile] = []
+        super().__init__(path)
         try:
             metadata = self._open_parts(split_parts(path))
             self.metadata: Mapping[str, object] = MappingProxyType(metadata)
@@ -57,33 +50,6 @@ class GgufCheckpoint:
         except BaseException:
             self.close()
             raise
-
-    def names(self) -> Collection[str]:
-        return self._entries.keys()
-
-    def tensor(self, name: str) -> TensorData:
-        file, entry = self._find(name)
-        require_supported(entry)
-        return TensorData(name, entry.shape, entry.dtype, file.buffer[entry.start : entry.end])
-
-    def tensor_bytes(self, name: str) -> int:
-        return len(self.tensor(name).data)
-
-    def release(self, name: str) -> None:
-        file, entry = self._find(name)
-        file.release(entry.start, entry.end)
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-        self._files = []
-        self._entries = {}
-
-    def _find(self, name: str) -> tuple[MappedFile, TensorEntry]:
-        try:
-            return self._entries[name]
-        except KeyError:
-            raise missing_tensor(name, self._entries, str(self._path)) from None
 
     def _open_parts(self, parts: list[Path]) -> dict[str, object]:
         """Map every part, collect the tensors; returns the first part's metadata."""
@@ -109,7 +75,7 @@ class GgufCheckpoint:
         total = first.metadata.get("split.tensors.count", len(self._entries))
         if total != len(self._entries):
             raise CheckpointError(
-                f"{self._path}: split.tensors.count is {total!r}, but the files hold "
+                f"{self._where}: split.tensors.count is {total!r}, but the files hold "
                 f"{len(self._entries)} tensors"
             )
         return first.metadata

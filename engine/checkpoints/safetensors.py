@@ -6,18 +6,16 @@ Format: https://huggingface.co/docs/safetensors/index#format
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from ftllm.engine.checkpoints.hf_config import read_config, read_generation_config
 from ftllm.engine.checkpoints.json_object import parse_json_object, read_json_object
+from ftllm.engine.checkpoints.mapped_checkpoint import MappedCheckpoint
 from ftllm.engine.checkpoints.mapped_file import MappedFile
 from ftllm.engine.checkpoints.tensor import (
-    TensorData,
     TensorEntry,
-    missing_tensor,
-    require_supported,
 )
 from ftllm.errors import CheckpointError
 
@@ -31,16 +29,14 @@ _BITS |= {"I16": 16, "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E
 _BITS |= {"F8_E8M0": 8}
 
 
-class SafetensorsCheckpoint:
+class SafetensorsCheckpoint(MappedCheckpoint):
     """An open Hugging Face folder; see `Checkpoint`. Raises `CheckpointError`."""
 
     format = "safetensors"
     metadata: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._entries: dict[str, tuple[MappedFile, TensorEntry]] = {}
-        self._files: list[MappedFile] = []
+        super().__init__(folder)
         self.config = read_config(folder)
         self.generation_config = read_generation_config(folder)
         try:
@@ -51,38 +47,6 @@ class SafetensorsCheckpoint:
         except BaseException:
             self.close()
             raise
-
-    def names(self) -> Collection[str]:
-        return self._entries.keys()
-
-    def tensor(self, name: str) -> TensorData:
-        require_supported(self._find(name)[1])
-        return self.raw_tensor(name)
-
-    def raw_tensor(self, name: str) -> TensorData:
-        """Like `tensor`, of any dtype that safetensors has ("i32", "f8_e4m3" …): the parts that a
-        quantization scheme makes a weight of."""
-        file, entry = self._find(name)
-        return TensorData(name, entry.shape, entry.dtype, file.buffer[entry.start : entry.end])
-
-    def tensor_bytes(self, name: str) -> int:
-        return len(self.tensor(name).data)
-
-    def release(self, name: str) -> None:
-        file, entry = self._find(name)
-        file.release(entry.start, entry.end)
-
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-        self._files = []
-        self._entries = {}
-
-    def _find(self, name: str) -> tuple[MappedFile, TensorEntry]:
-        try:
-            return self._entries[name]
-        except KeyError:
-            raise missing_tensor(name, self._entries, str(self._folder)) from None
 
     def _add(self, path: Path) -> None:
         file = MappedFile(path)
@@ -104,12 +68,12 @@ class SafetensorsCheckpoint:
                 raise CheckpointError(f"{index}: tensor {name!r} is in {shard!r}, not a file name")
         shards = sorted(set(weight_map.values()))
         for shard in shards:
-            if not (self._folder / shard).is_file():
+            if not (self._where / shard).is_file():
                 raise CheckpointError(
-                    f"{self._folder / shard}: no such file; {index.name} names {len(shards)} shards"
+                    f"{self._where / shard}: no such file; {index.name} names {len(shards)} shards"
                 )
         for shard in shards:
-            self._add(self._folder / shard)
+            self._add(self._where / shard)
         for name, shard in weight_map.items():
             if name not in self._entries or self._entries[name][0].path.name != shard:
                 raise CheckpointError(
