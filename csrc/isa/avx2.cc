@@ -11,8 +11,9 @@ namespace {
 
 struct Avx2 {
   static constexpr int kLanes = 8;
-  static constexpr int kTileRows = 4;
+  static constexpr int kTileRows = 6;
   static constexpr int kTilePanels = 1;
+  static constexpr int kDirectTiles = 3;  // up to so many, unpacking in registers is faster
   static constexpr int kFloatRows = 6;
   static constexpr int kFloatPanels = 2;
   static constexpr int kScoreRows = 3;
@@ -123,7 +124,9 @@ struct Avx2 {
 #pragma GCC unroll 4
           for (int p = 0; p < kPanels; ++p) {
             const I pairs = _mm256_maddubs_epi16(magnitude[p], _mm256_sign_epi8(quad, w[p]));
-            acc[m][p] = _mm256_add_epi32(acc[m][p], _mm256_madd_epi16(pairs, ones));
+            I& sum = acc[m][p];
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+            asm("" : "+x"(sum));  // keeps the compiler from collecting products and spilling
           }
         }
       }

@@ -13,6 +13,7 @@ struct Avx512Vnni {
   static constexpr int kLanes = 16;
   static constexpr int kTileRows = 6;
   static constexpr int kTilePanels = 2;
+  static constexpr int kDirectTiles = 1;  // up to so many, unpacking in registers is faster
   static constexpr int kFloatRows = 8;
   static constexpr int kFloatPanels = 2;
   static constexpr int kScoreRows = 6;

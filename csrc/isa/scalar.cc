@@ -14,6 +14,7 @@ struct Scalar {
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 4;
   static constexpr int kTilePanels = 1;
+  static constexpr int kDirectTiles = 1;  // up to so many, unpacking in registers is faster
   static constexpr int kFloatRows = 4;
   static constexpr int kFloatPanels = 1;
   static constexpr int kScoreRows = 2;

@@ -26,6 +26,9 @@ using ShapeOf =
     CodeShape<Operands<Format>::kBits, (Format::kGroup < kActivationBlock ? Format::kGroup / 4 : 8),
               Format::Scales::kHasMin, Operands<Format>::kOffset>;
 
+// How far ahead of the record in use a packed panel is fetched.
+constexpr int64_t kPrefetchBytes = 1024;
+
 // A panel as it is packed: records of kBlock columns.
 template <class Isa, class Format>
 struct PackedSource {
@@ -38,7 +41,9 @@ struct PackedSource {
 
   [[gnu::always_inline]] explicit PackedSource(const uint8_t* at)
       : record(at), scales(at + kBlocks * Planes::bytes(Isa::kLanes)) {
-    Isa::prefetch(at + 2 * kBytes);
+    // Every line: hardware prefetchers fall behind when there is arithmetic between the loads.
+#pragma GCC unroll 32
+    for (int64_t line = 0; line < kBytes; line += 64) Isa::prefetch(at + kPrefetchBytes + line);
   }
   [[gnu::always_inline]] typename Isa::I codes(int block, int j) const {
     return Operands<Format>::template load<Isa>(record + block * Planes::bytes(Isa::kLanes), j);
@@ -103,6 +108,26 @@ void unpack_panel(const uint8_t* panel, int64_t blocks, uint8_t* to) noexcept {
   }
 }
 
+// The same record of kCount neighbouring panels.
+template <class Source, int kCount>
+struct Sources : Sources<Source, kCount - 1> {
+  Source last;
+
+  [[gnu::always_inline]] Sources(const uint8_t* at, int64_t panel_bytes)
+      : Sources<Source, kCount - 1>(at, panel_bytes), last(at + (kCount - 1) * panel_bytes) {}
+  [[gnu::always_inline]] const Source& operator[](int p) const {
+    return p == kCount - 1 ? last : Sources<Source, kCount - 1>::operator[](p);
+  }
+};
+
+template <class Source>
+struct Sources<Source, 1> {
+  Source last;
+
+  [[gnu::always_inline]] Sources(const uint8_t* at, int64_t /*panel_bytes*/) : last(at) {}
+  [[gnu::always_inline]] const Source& operator[](int /*p*/) const { return last; }
+};
+
 // kPanels panels × one tile of kRows activation rows.
 template <class Isa, class Shape, class Source, int kRows, int kPanels>
 [[gnu::always_inline]] inline void block_tile(const uint8_t* panels, int64_t panel_bytes,
@@ -118,10 +143,7 @@ template <class Isa, class Shape, class Source, int kRows, int kPanels>
     for (int p = 0; p < kPanels; ++p) acc[m][p] = Isa::zero();
   }
   for (int64_t block = 0; block < blocks; panels += Source::kBytes) {
-    const auto source = [&](int p)
-                            [[gnu::always_inline]] { return Source(panels + p * panel_bytes); };
-    const Source first = source(0);
-    const Source last = source(kPanels - 1);
+    const Sources<Source, kPanels> sources(panels, panel_bytes);
     for (int b = 0; b < Source::kBlocks && block < blocks; ++b, ++block) {
       const ActivationBlock x(tile, block, kRows);
 #pragma GCC unroll 2
@@ -135,11 +157,12 @@ template <class Isa, class Shape, class Source, int kRows, int kPanels>
           for (int p = 0; p < kPanels; ++p) dot[m][p] = start;
         }
         Isa::template dot<Shape::kBits, kVectors, kRows, kPanels>(
-            [&](int p, int j) [[gnu::always_inline]] {
-              return (p == 0 ? first : last).codes(b, part * kVectors + j);
-            },
+            [&](int p, int j)
+                [[gnu::always_inline]] { return sources[p].codes(b, part * kVectors + j); },
             x.quads + part * kVectors * kRows, dot);
-        const F scales[2] = {first.scale(b, part), last.scale(b, part)};
+        F scales[kPanels];
+#pragma GCC unroll 4
+        for (int p = 0; p < kPanels; ++p) scales[p] = sources[p].scale(b, part);
 #pragma GCC unroll 16
         for (int m = 0; m < kRows; ++m) {
           const F x_scale = Isa::set1(x.scale[m]);
@@ -149,7 +172,9 @@ template <class Isa, class Shape, class Source, int kRows, int kPanels>
           }
         }
         if constexpr (Shape::kHasMin) {
-          const F mins[2] = {first.min(b, part), last.min(b, part)};
+          F mins[kPanels];
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) mins[p] = sources[p].min(b, part);
 #pragma GCC unroll 16
           for (int m = 0; m < kRows; ++m) {
             const F x_sum = kVectors == 8 ? Isa::set1(x.sum[m])
@@ -203,10 +228,12 @@ template <class Isa, class Format>
 void linear_block(const LinearTask& task) noexcept {
   using Shape = ShapeOf<Format>;
   constexpr int kPanels = Isa::kTilePanels;
-  if (task.row_end - task.row_begin <= Isa::kTileRows) {
+  if (task.row_end - task.row_begin <= Isa::kDirectTiles * Isa::kTileRows) {
     for (int64_t p = task.panel_begin; p < task.panel_end; ++p) {
-      linear_block_rows<Isa, Shape, PackedSource<Isa, Format>, Isa::kTileRows, 1>(
-          task, task.panels + p * task.panel_bytes, task.panel_bytes, p, task.row_begin);
+      for (int64_t row = task.row_begin; row < task.row_end; row += Isa::kTileRows) {
+        linear_block_rows<Isa, Shape, PackedSource<Isa, Format>, Isa::kTileRows, 1>(
+            task, task.panels + p * task.panel_bytes, task.panel_bytes, p, row);
+      }
     }
     return;
   }

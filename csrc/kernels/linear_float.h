@@ -119,7 +119,7 @@ void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
 
 template <class Isa, class Element, int kRows>
 void linear_float_rows(const LinearTask& task, int64_t row) noexcept {
-  constexpr int kPanels = kRows == 1 ? 4 : Isa::kFloatPanels;
+  constexpr int kPanels = kRows <= Isa::kFloatRows / 2 ? 2 * Isa::kFloatPanels : Isa::kFloatPanels;
   int64_t p = task.panel_begin;
   for (; p + kPanels <= task.panel_end; p += kPanels) {
     float_tile<Isa, Element, kRows, kPanels>(task, row, p);
@@ -127,15 +127,27 @@ void linear_float_rows(const LinearTask& task, int64_t row) noexcept {
   for (; p < task.panel_end; ++p) float_tile<Isa, Element, kRows, 1>(task, row, p);
 }
 
+// `count` rows, at most kRows: a compile-time search for the kernel of that many.
+template <class Isa, class Element, int kRows>
+void linear_float_count(const LinearTask& task, int64_t row, int64_t count) noexcept {
+  if constexpr (kRows > 0) {
+    if (count == kRows) {
+      linear_float_rows<Isa, Element, kRows>(task, row);
+    } else {
+      linear_float_count<Isa, Element, kRows - 1>(task, row, count);
+    }
+  }
+}
+
+// Passes over the weights are as few as they can be, and of nearly equal numbers of rows.
 template <class Isa, class Element>
 void linear_float(const LinearTask& task) noexcept {
-  constexpr int kRows = Isa::kFloatRows;
-  int64_t row = task.row_begin;
-  for (; row + kRows <= task.row_end; row += kRows) {
-    linear_float_rows<Isa, Element, kRows>(task, row);
+  int64_t passes = (task.row_end - task.row_begin + Isa::kFloatRows - 1) / Isa::kFloatRows;
+  for (int64_t row = task.row_begin; row < task.row_end; --passes) {
+    const int64_t count = (task.row_end - row + passes - 1) / passes;
+    linear_float_count<Isa, Element, Isa::kFloatRows>(task, row, count);
+    row += count;
   }
-  for (; row + 3 <= task.row_end; row += 3) linear_float_rows<Isa, Element, 3>(task, row);
-  for (; row < task.row_end; ++row) linear_float_rows<Isa, Element, 1>(task, row);
 }
 
 }  // namespace ftllm
