@@ -18,7 +18,7 @@ RANDOM = (
 )
 NAMES = (*REAL, *RANDOM)
 # What the original, which reads no such GGUF file without the folder, is given for a format.
-_ORIGINAL_DTYPES = {"bf16": "bfloat16", "q8_0": "int8", "q4_0": "int4g", "int4g": "int4g"}
+_ORIGINAL_DTYPES = {"bf16": "bfloat16", "q8_0": "int8", "int4g": "int4g"}
 
 
 @dataclass(frozen=True, slots=True)

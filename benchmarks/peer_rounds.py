@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -33,6 +34,12 @@ class Samples:
         self.failures[work, engine] = error.cell
         self.notes.append(f"{self.labels[work]}: {error}")
 
+    def rounds(self, work: str) -> int:
+        """The most figures that an engine has."""
+        return max(
+            (len(found) for (name, _), found in self.figures.items() if name == work), default=0
+        )
+
     def median(self, work: str, engine: str) -> float | None:
         """None where it failed or was not asked."""
         found = self.figures.get((work, engine))
@@ -42,21 +49,25 @@ class Samples:
 
 
 class Seat:
-    """An engine with its worker, which is started when it is needed and after a failure again."""
+    """An engine with its worker, which is started when it is needed and after a failure again,
+    unless it failed before it had done anything."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._stack = ExitStack()
         self._worker: Worker | None = None
+        self._hopeless: WorkerError | None = None
 
     def worker(self) -> Worker:
+        if self._hopeless is not None:
+            raise self._hopeless
         if self._worker is None:
             worker = self._stack.enter_context(Worker(self.engine))
             try:
                 _ = worker.name
                 worker.generate([range(1000, 5096, 64)], 8)  # warms up
             except WorkerError as error:
-                self.give_up(error)
+                self._hopeless = error
                 raise
             self._worker = worker
         return self._worker
@@ -77,12 +88,20 @@ def compare(
     samples: Samples,
     *,
     rounds: int,
+    deadline: float,
 ) -> None:
+    """At least one round; none begins that would probably not end by `deadline`, which is of
+    `time.monotonic()`."""
     samples.labels |= {work.name: work.label for work in works}
     kept = {work.name: work.prompts(draw) for work in works if work.same_prompt}
     seats = [Seat(engine) for engine in engines]
     try:
-        for _ in range(rounds):
+        begin = time.monotonic()
+        for number in range(rounds):
+            now = time.monotonic()
+            if number and now + (now - begin) / number > deadline:
+                break
+            print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             seats.append(seats.pop(0))  # another goes first
             for work in works:
                 prompts = kept.get(work.name) or work.prompts(draw)

@@ -42,6 +42,7 @@ def _row(
     best = min(ahead.values(), default=None)
     record = RECORDS.get((_record_name(model.name), work))
     recorded = None if record is None or base is None else base / record.ratio
+    row["rounds"] = samples.rounds(work)
     row["x llama.cpp"] = _cell(base)
     row["x best here"] = _cell(best)
     row["x best recorded"] = _cell(recorded)

@@ -50,7 +50,7 @@ class Worker:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.begin = time.perf_counter()
-        self._log = tempfile.TemporaryFile("w+b")
+        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (closed at exit)
         self._pending = b""
         self._process = subprocess.Popen(
             [engine.python, str(HERE / engine.script), json.dumps(dict(engine.job))],

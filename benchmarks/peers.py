@@ -17,9 +17,11 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import peer_environments as environments
 from peer_models import NAMES, PeerModel, peer_model
@@ -32,8 +34,15 @@ from report import print_report
 LLAMA_CPP = "llama.cpp"
 IK = "ik"
 ORIGINAL = "ftllm 1.9"
-QUICK = ("smollm2-135m,0.6b-q8_0,0.6b-q4_0", "prefill,decode,streams")
-FULL_DEPTH = ("0.6b-q8_0", "0.6b-q4_0")  # a peer needs over a minute to get there
+_CHEAP = ("prefill", "decode", "streams")
+FULL_SLOW = ("0.6b-q8_0",)  # models that --full has all works for
+# --models, --work, --streams and --minutes
+PRESETS: Mapping[str, tuple[str, str, list[int], float]] = MappingProxyType(
+    {
+        "quick": ("smollm2-135m,0.6b-q8_0,0.6b-q4_0", ",".join(_CHEAP), [8], 5.0),
+        "full": (",".join(NAMES), ",".join(WORKS), [8, 16], 36.0),
+    }
+)
 ORIGINAL_LIMIT = 90.0  # seconds; it hangs on some of the work
 ORIGINAL_THREADS = 1  # with two its spinning threads collide
 
@@ -90,7 +99,12 @@ def _script(peer: str) -> str:
 
 
 def measure(
-    model: PeerModel, names: Sequence[str], peers: Sequence[Peer], options: argparse.Namespace
+    model: PeerModel,
+    names: Sequence[str],
+    peers: Sequence[Peer],
+    options: argparse.Namespace,
+    *,
+    deadline: float,
 ) -> Samples:
     """All works of one model. Prompts are the same for all engines, and new in each round."""
     draw = random.Random(1)
@@ -99,16 +113,17 @@ def measure(
     samples = Samples()
     if {"start", "rss"} & set(names):
         seats = engines(model, peers, options, context=options.context)
-        compare_starts(seats, draw, samples, rounds=options.rounds, names=names)
-    if works:
-        seats = engines(model, peers, options, context=2048)
-        compare(seats, works, draw, samples, rounds=options.rounds)
-    if "depth" in names and (not options.full or model.name in FULL_DEPTH):
+        compare_starts(seats, draw, samples, rounds=min(2, options.rounds), names=names)
+    if "depth" in names:
         # With a KV cache as long as that, and so in processes of its own. The original is left
         # out: it reads a prompt anew each time.
         few = [peer for peer in peers if peer.base != ORIGINAL]
         seats = engines(model, few, options, context=sizes.depth + 256)
-        compare(seats, works_of(["depth"], sizes), draw, samples, rounds=options.rounds)
+        deep = works_of(["depth"], sizes)
+        compare(seats, deep, draw, samples, rounds=options.rounds, deadline=deadline)
+    if works:
+        seats = engines(model, peers, options, context=2048)
+        compare(seats, works, draw, samples, rounds=options.rounds, deadline=deadline)
     return samples
 
 
@@ -135,12 +150,8 @@ def find_peers(options: argparse.Namespace) -> list[Peer]:
 def main() -> None:
     parser = _parser()
     options = parser.parse_args()
-    if options.quick:
-        options.models, options.work = QUICK
-        options.streams = [8]
-        options.rounds = min(options.rounds, 2)
-    if options.full:
-        options.models, options.work = ",".join(NAMES), ",".join(WORKS)
+    if preset := next((name for name in PRESETS if getattr(options, name)), None):
+        options.models, options.work, options.streams, options.minutes = PRESETS[preset]
     names = [name.strip() for name in options.work.split(",")]
     if unknown := set(names) - set(WORKS):
         parser.error(f"--work has {sorted(unknown)[0]!r}; known are {', '.join(WORKS)}")
@@ -152,13 +163,25 @@ def main() -> None:
     table: list[dict[str, object]] = []
     notes: list[str] = []
     columns = ["ftllm", *(peer.name for peer in peers)]
-    for model in models:
+    end = time.monotonic() + 60 * (options.minutes or 60 * 24)
+    for number, model in enumerate(models):
         print(f"{model.name} …", file=sys.stderr, flush=True)
-        samples = measure(model, names, peers, options)
+        now = time.monotonic()
+        works = names if not options.full else _affordable(model.name, names)
+        share = now + (end - now) / (len(models) - number)
+        samples = measure(model, works, peers, options, deadline=share)
         table += rows(model, samples, columns)
         notes += [f"{model.name}: {note}" for note in samples.notes]
-    title = f"ftllm beside its peers, {options.threads} threads, medians of {options.rounds} rounds"
+    title = (
+        f"ftllm beside its peers, {options.threads} threads,"
+        f" medians of up to {options.rounds} rounds"
+    )
     print_report(title, table, as_json=options.json, as_markdown=options.markdown, notes=notes)
+
+
+def _affordable(model: str, names: Sequence[str]) -> list[str]:
+    """For some works a peer needs minutes: --full has them for some models only."""
+    return [name for name in names if name in _CHEAP or model in FULL_SLOW]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -173,7 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     preset.add_argument(
         "--full",
         action="store_true",
-        help=f"all models and works, depth with {' and '.join(FULL_DEPTH)}: < 40 minutes",
+        help="all models and works (depth, start and memory with"
+        f" {' and '.join(FULL_SLOW)}): < 40 minutes",
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="rounds after the first are left out to end by then"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
