@@ -60,6 +60,7 @@ def main() -> None:
         dtype=job["dtype"],
         threads=job["threads"],
         tokens=job["context"],
+        max_batch=job.get("max_batch", 64),
         kv_cache_dtype="float16",  # as the peers
         progress=False,
     ) as llm:
