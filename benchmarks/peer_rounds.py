@@ -136,32 +136,44 @@ def compare_starts(
     names: Sequence[str],
 ) -> None:
     """New processes, files in the page cache: seconds from the start of a process to the first
-    token of a short prompt, and its peak memory after a longer one."""
-    wanted = {"start": START, "rss": RSS}
-    samples.labels |= {name: label for name, label in wanted.items() if name in names}
+    token of a short prompt; and, of the round before, which brings the files there, the peak of
+    memory with a KV cache that is full."""
+    if "rss" in names:
+        samples.labels["rss"] = RSS
+    if "start" in names:
+        samples.labels["start"] = START
     order = list(engines)
-    for number in range(rounds + 1):  # the first brings the files into the page cache
+    for number in range(rounds + 1 if "start" in names else 1):
         order.append(order.pop(0))
         short = random_prompt(draw, PROMPT_TOKENS)
-        long = random_prompt(draw, PREFILL_TOKENS)
         for engine in order:
-            asked = [name for name in samples.labels if name in wanted]
-            if any((name, engine.name) in samples.failures for name in asked):
+            work = "start" if number or "rss" not in names else "rss"
+            if (work, engine.name) in samples.failures:
                 continue
+            filling = _filling(engine, draw) if work == "rss" else None
             try:
-                seconds, peak = _start(engine, short, long)
+                seconds, peak = _start(engine, short, filling)
             except WorkerError as error:
-                for name in asked:
-                    samples.fail(name, engine.name, error)
+                samples.fail(work, engine.name, error)
                 continue
-            figures = {"start": seconds, "rss": peak / (1 << 20)}
-            for name in asked if number else ():
-                samples.add(name, engine.name, figures[name])
+            if work == "rss":
+                samples.add(work, engine.name, peak / (1 << 20))
+            elif number:
+                samples.add(work, engine.name, seconds)
 
 
-def _start(engine: Engine, short: list[int], long: list[int]) -> tuple[float, int]:
+def _filling(engine: Engine, draw: random.Random) -> list[int]:
+    """A prompt after which all of a KV cache is in RAM. That of llama.cpp's kin is from the start,
+    as they clear it, and a prompt as long would cost them minutes."""
+    context = engine.job["context"]
+    assert isinstance(context, int)
+    return random_prompt(draw, context - PROMPT_TOKENS if engine.lazy_kv else PREFILL_TOKENS)
+
+
+def _start(engine: Engine, short: list[int], filling: list[int] | None) -> tuple[float, int]:
     with Worker(engine) as worker:
         worker.generate([short], 1)
         seconds = time.perf_counter() - worker.begin
-        worker.generate([long], 1)
+        if filling is not None:
+            worker.generate([filling], 1)
         return seconds, worker.peak_bytes()

@@ -42,6 +42,7 @@ class Engine:
     script: str
     job: Mapping[str, object]
     limit: float = 240.0  # seconds for the start, and for one answer
+    lazy_kv: bool = False  # its KV cache takes RAM as it fills
 
 
 class Worker:

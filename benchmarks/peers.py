@@ -71,7 +71,10 @@ def engines(
         "context": context,
         "streams": max(options.streams),
     }
-    found = [Engine("ftllm", sys.executable, "token_worker_ftllm.py", job, options.limit)]
+    ours = Engine(
+        "ftllm", sys.executable, "token_worker_ftllm.py", job, options.limit, lazy_kv=True
+    )
+    found = [ours]
     for peer in peers:
         engine = Engine(peer.name, peer.python, _script(peer.base), job, options.limit)
         if peer.base != ORIGINAL:
@@ -85,7 +88,7 @@ def engines(
                 "version": environments.ORIGINAL.partition("==")[2],
             }
             limit = min(ORIGINAL_LIMIT, options.limit)
-            found.append(replace(engine, job={**job, **own}, limit=limit))
+            found.append(replace(engine, job={**job, **own}, limit=limit, lazy_kv=True))
     return found
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import peer_models
@@ -134,13 +135,16 @@ def test_rounds_are_left_out_when_time_is_up(script: str) -> None:
 def test_starts_and_memory(script: str) -> None:
     samples = Samples()
     seats = [engine("ftllm", script, FAST), engine("llama.cpp", script, {**SLOW, "load": 0.6})]
+    seats = [replace(seat, job={**seat.job, "context": 1024}) for seat in seats]
+    seats[0] = replace(seats[0], lazy_kv=True)
     compare_starts(seats, random.Random(1), samples, rounds=1, names=("start", "rss"))
-    start, peak = rows(MODEL, samples, ["ftllm", "llama.cpp"])
+    peak, start = rows(MODEL, samples, ["ftllm", "llama.cpp"])
     assert start["llama.cpp"] > start["ftllm"]  # type: ignore[operator]
     assert start["x llama.cpp"] > 1.5  # type: ignore[operator]
     assert peak["work"] == RSS
     assert 2 < peak["ftllm"] < 100  # type: ignore[operator]
     assert samples.rounds("start") == 1  # the round that fills the page cache does not count
+    assert samples.rounds("rss") == 1
 
 
 def test_streams_count_while_all_decode() -> None:
