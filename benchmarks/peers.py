@@ -1,7 +1,7 @@
 """ftllm beside its peers: the same weights, the same threads, in the same run.
 
     python benchmarks/peers.py --quick --markdown              # under 6 minutes
-    python benchmarks/peers.py --full --original --markdown    # under 40 minutes
+    python benchmarks/peers.py --full --original --markdown    # under 35 minutes
     python benchmarks/peers.py --models 0.6b-q8_0,FILE.gguf --work prefill,decode --rounds 5 --json
 
 Each engine is a process that keeps its model loaded; a round asks all of them for the same thing,
@@ -40,10 +40,10 @@ FULL_SLOW = ("0.6b-q8_0",)  # models that --full has all works for
 PRESETS: Mapping[str, tuple[str, str, list[int], float]] = MappingProxyType(
     {
         "quick": ("smollm2-135m,0.6b-q8_0,0.6b-q4_0", ",".join(_CHEAP), [8], 5.0),
-        "full": (",".join(NAMES), ",".join(WORKS), [8, 16], 36.0),
+        "full": (",".join(NAMES), ",".join(WORKS), [8, 16], 31.0),
     }
 )
-ORIGINAL_LIMIT = 90.0  # seconds; it hangs on some of the work
+ORIGINAL_LIMIT = 60.0  # seconds; it hangs on some of the work
 ORIGINAL_THREADS = 1  # with two its spinning threads collide
 
 
@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         "--full",
         action="store_true",
         help="all models and works (depth, start and memory with"
-        f" {' and '.join(FULL_SLOW)}): < 40 minutes",
+        f" {' and '.join(FULL_SLOW)}): < 35 minutes",
     )
     parser.add_argument(
         "--minutes", type=float, help="rounds after the first are left out to end by then"
