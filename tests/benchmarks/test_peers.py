@@ -99,6 +99,22 @@ def test_without_ik_a_target_is_held_against_the_recorded_ratio(script: str) -> 
     assert (row["x llama.cpp"], row["x best recorded"], row["met"]) == (2.28, 1.6, "yes")
 
 
+def test_every_engine_gets_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = replace(MODEL, dtype="int4g", gguf=Path("b.gguf"), original_dtype="int4g")
+    monkeypatch.setattr(peer_models.PeerModel, "original_folder", lambda self: Path("folder"))
+    found = [peers.Peer("llama.cpp", ("nofa",), "p"), peers.Peer("ftllm 1.9", (), "o")]
+    monkeypatch.setattr(sys, "argv", ["peers.py"])
+    options = peers._parser().parse_args([])
+    ours, llama, original = peers.engines(model, found, options, context=99)
+    assert (ours.job["model"], ours.job["dtype"], ours.lazy_kv) == ("a.gguf", "int4g", True)
+    assert (llama.name, llama.python, llama.job["model"]) == ("llama.cpp:nofa", "p", "b.gguf")
+    assert llama.job["options"] == ["nofa"]
+    assert (original.job["model"], original.job["threads"]) == ("folder", 1)
+    assert original.limit < llama.limit
+    others = [*peers.engines(replace(model, original_dtype=None), found, options, context=99)]
+    assert [engine.name for engine in others] == ["ftllm", "llama.cpp:nofa"]
+
+
 def test_the_best_configuration_of_a_peer_counts(script: str) -> None:
     samples = measure(
         engine("ftllm", script, FAST),
@@ -213,3 +229,17 @@ def test_a_worker_keeps_its_lines_for_itself(tmp_path: Path) -> None:
     )
     assert run.stdout == "line\n"
     assert "noise" in run.stderr
+
+
+def test_a_worker_keeps_its_input_for_itself() -> None:
+    code = "from worker_lines import take_stdin\nlines = take_stdin()\n"
+    code += "import os\nprint(os.read(0, 9), lines.readline().strip())\n"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        input="request\n",
+        cwd=Path(peers.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "b'' request\n"
