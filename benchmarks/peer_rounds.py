@@ -106,7 +106,8 @@ def compare(
             for work in works:
                 prompts = kept.get(work.name) or work.prompts(draw)
                 for seat in seats:
-                    _ask(seat, work, prompts, samples)
+                    if number == 0 or not seat.engine.once:
+                        _ask(seat, work, prompts, samples)
     finally:
         for seat in seats:
             seat.close()

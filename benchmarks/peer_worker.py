@@ -42,6 +42,7 @@ class Engine:
     script: str
     job: Mapping[str, object]
     limit: float = 240.0  # seconds for the start, and for one answer
+    once: bool = False  # one round is enough of an engine that takes minutes
     lazy_kv: bool = False  # its KV cache takes RAM as it fills
 
 

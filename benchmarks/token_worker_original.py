@@ -11,6 +11,7 @@ import time
 
 from worker_lines import take_stdin, take_stdout
 
+_KV_TOKENS = 8192
 _REQUESTS, _LINES = take_stdin(), take_stdout()
 
 from ftllm import llm  # noqa: E402 (what it prints at import goes to stderr)
@@ -22,6 +23,7 @@ class Decoder:
         assert isinstance(threads, int)
         llm.set_cpu_threads(threads)
         llm.set_device_map("cpu")
+        llm.set_max_tokens(_KV_TOKENS)  # its KV cache is small otherwise
         self._model = llm.model(str(job["model"]), dtype=str(job["dtype"]))
 
     def run(self, prompts: list[list[int]], max_tokens: int) -> list[list[float]]:
@@ -34,7 +36,7 @@ class Decoder:
                 len(prompt),
                 (ctypes.c_int * len(prompt))(*prompt),
                 max_tokens,
-                max_tokens,  # at least
+                0,  # at least; a random model's greedy token is hardly ever the end
                 False,  # greedy
                 1.0,
                 1,

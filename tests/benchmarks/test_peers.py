@@ -111,6 +111,7 @@ def test_every_engine_gets_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
     assert llama.job["options"] == ["nofa"]
     assert (original.job["model"], original.job["threads"]) == ("folder", 1)
     assert original.limit < llama.limit
+    assert original.once
     others = [*peers.engines(replace(model, original_dtype=None), found, options, context=99)]
     assert [engine.name for engine in others] == ["ftllm", "llama.cpp:nofa"]
 
@@ -146,6 +147,13 @@ def test_a_peer_that_fails_or_hangs_is_a_cell_and_not_the_end(script: str) -> No
 def test_rounds_are_left_out_when_time_is_up(script: str) -> None:
     samples = measure(engine("ftllm", script, FAST), names=("prefill",), deadline=time.monotonic())
     assert samples.rounds("prefill") == 1
+
+
+def test_one_round_is_enough_of_some(script: str) -> None:
+    slow = replace(engine("ftllm 1.9", script, SLOW), once=True)
+    samples = measure(engine("ftllm", script, FAST), slow, names=("prefill",))
+    figures = {name: len(found) for (_, name), found in samples.figures.items()}
+    assert figures == {"ftllm": 3, "ftllm 1.9": 1}
 
 
 def test_starts_and_memory(script: str) -> None:
