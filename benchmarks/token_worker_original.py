@@ -49,7 +49,7 @@ class Decoder:
             for prompt in prompts
         ]
         times: list[list[float]] = [[] for _ in prompts]
-        for _ in range(max_tokens):
+        for _ in range(max_tokens + 1):  # the last fetch ends a request
             for handle, stream in zip(handles, times, strict=True):
                 if library.fetch_response_llm_model(model, handle) >= 0:
                     stream.append(time.perf_counter() - start)
