@@ -1,200 +1,239 @@
-"""ftllm beside llama-cpp-python: the same GGUF file, the same threads, in the same run.
+"""ftllm beside its peers: the same weights, the same threads, in the same run.
 
-    python benchmarks/peers.py [MODEL] [--threads 2] [--rounds 5] [--peer_python PYTHON] [--json]
+    python benchmarks/peers.py --quick --markdown              # under 6 minutes
+    python benchmarks/peers.py --full --markdown               # under 35 minutes
+    python benchmarks/peers.py --models 0.6b-q8_0,FILE.gguf --work prefill,decode --rounds 5 --json
 
-Each engine is a process that keeps its model loaded; a round asks both for the same thing, one
-after the other, and which goes first alternates. So a slow minute of the machine hits both, and
-the ratio of the medians is what to look at. Without --peer_python the peer is built in an
-environment of its own in ftllm's cache folder, which takes a C++ compiler and several minutes.
-
-A worker is told its job as JSON in its first argument. It prints a line when it is ready; then it
-reads one request a line, {"prompt": token ids, "max_tokens": n}, and answers {"times": seconds
-from the request to each token}. Decoding is greedy and stops at no token.
+Each engine is a process that keeps its model loaded; a round asks all of them for the same thing,
+one after the other, and which goes first changes. So a slow minute of the machine hits all, and
+the ratios of the medians are what to look at. Peers are llama.cpp and ik_llama.cpp through their C
+interfaces (see token_worker_*.py), and with --original the ftllm 1.9 of before. Without a
+--…_python they are installed in environments of their own in ftllm's cache folder; llama.cpp is
+compiled there, which takes ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import statistics
-import subprocess
 import sys
-import venv
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from itertools import pairwise
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
+import peer_environments as environments
+from peer_models import NAMES, PeerModel, peer_model
+from peer_rounds import Samples, compare, compare_starts
+from peer_rows import rows
+from peer_worker import Engine
+from peer_works import WORKS, Sizes, works_of
 from report import print_report
 
-from ftllm.progress import SilentProgress
-from ftllm.sources.cache import cache_root
-from ftllm.sources.resolve import resolve
-
-PEER = "llama-cpp-python==0.3.36"
-PREFILL_TOKENS = 512
-DECODE_TOKENS = 128
-DECODE_PROMPT = 16  # tokens before a decode
-CONTEXT = 2048
-PROMPT_IDS = (1000, 20_000)  # ordinary tokens of every vocabulary
-HERE = Path(__file__).parent
-
-
-class Worker:
-    """A process that generates tokens."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.name = str(self._read()["name"])
-
-    def generate(self, prompt: Sequence[int], max_tokens: int) -> list[float]:
-        """Seconds from the request to each token."""
-        assert self._process.stdin is not None
-        request = {"prompt": list(prompt), "max_tokens": max_tokens}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        times = self._read()["times"]
-        assert isinstance(times, list)
-        if len(times) < max_tokens:
-            raise RuntimeError(f"{self.name} gave {len(times)} of {max_tokens} tokens.")
-        return times
-
-    def _read(self) -> dict[str, object]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"A worker stopped with code {self._process.wait()}.")
-        answer = json.loads(line)
-        assert isinstance(answer, dict)
-        return answer
+LLAMA_CPP = "llama.cpp"
+IK = "ik"
+ORIGINAL = "ftllm 1.9"
+_CHEAP = ("prefill", "decode", "streams")
+FULL_SLOW = ("0.6b-q8_0",)  # models that --full has all works for
+# --models, --work, --streams and --minutes
+PRESETS: Mapping[str, tuple[str, str, list[int], float]] = MappingProxyType(
+    {
+        "quick": ("smollm2-135m,0.6b-q8_0,0.6b-q4_0", ",".join(_CHEAP), [8], 5.0),
+        "full": (",".join(NAMES), ",".join(WORKS), [8, 16], 31.0),
+    }
+)
+ORIGINAL_LIMIT = 90.0  # seconds; it hangs on some of the work
+ORIGINAL_THREADS = 1  # with two its spinning threads collide
 
 
-@contextmanager
-def worker(python: str, script: str, job: dict[str, object]) -> Iterator[Worker]:
-    process = subprocess.Popen(
-        [python, str(HERE / script), json.dumps(job)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A peer and its options: "ik:rtr" is ik_llama.cpp with its run-time repack."""
+
+    base: str
+    options: tuple[str, ...]
+    python: str
+
+    @property
+    def name(self) -> str:
+        return ":".join([self.base, *self.options])
+
+
+def engines(
+    model: PeerModel, peers: Sequence[Peer], options: argparse.Namespace, *, context: int
+) -> list[Engine]:
+    """ftllm first. `context`: tokens of the KV cache."""
+    job: dict[str, object] = {
+        "model": str(model.ours),
+        "dtype": model.dtype,
+        "threads": options.threads,
+        "context": context,
+        "streams": max(options.streams),
+    }
+    ours = Engine(
+        "ftllm", sys.executable, "token_worker_ftllm.py", job, options.limit, lazy_kv=True
     )
-    with process:
-        try:
-            yield Worker(process)
-        finally:
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-@dataclass(slots=True)
-class Samples:
-    """What the rounds of one engine gave."""
-
-    prefill_rates: list[float] = field(default_factory=list)  # tokens/s
-    first_tokens: list[float] = field(default_factory=list)  # seconds
-    decode_rates: list[float] = field(default_factory=list)  # tokens/s
-    gaps: list[float] = field(default_factory=list)  # seconds, of all rounds
-
-
-def prefill(worker: Worker, prompt: Sequence[int], samples: Samples) -> None:
-    (first,) = worker.generate(prompt, 1)
-    samples.first_tokens.append(first)
-    samples.prefill_rates.append(len(prompt) / first)
-
-
-def decode(worker: Worker, prompt: Sequence[int], samples: Samples) -> None:
-    times = worker.generate(prompt, DECODE_TOKENS + 1)
-    samples.decode_rates.append(DECODE_TOKENS / (times[-1] - times[0]))
-    samples.gaps += [after - before for before, after in pairwise(times)]
-
-
-def compare(ours: Worker, peer: Worker, rounds: int) -> tuple[Samples, Samples]:
-    draw = random.Random(1)
-    samples = {id(ours): Samples(), id(peer): Samples()}
-    order = [ours, peer]
-    for worker in order:  # warms up
-        worker.generate(range(*PROMPT_IDS, 64), 8)
-    for _ in range(rounds):
-        order.reverse()
-        for measure, length in ((prefill, PREFILL_TOKENS), (decode, DECODE_PROMPT)):
-            prompt = [draw.randrange(*PROMPT_IDS) for _ in range(length)]
-            for worker in order:
-                measure(worker, prompt, samples[id(worker)])
-    return samples[id(ours)], samples[id(peer)]
-
-
-def rows(ours: Samples, peer: Samples) -> list[dict[str, object]]:
-    """A ratio above 1 means that ftllm is ahead, for rates and for times."""
-    cases = (
-        (f"prefill {PREFILL_TOKENS}, tokens/s", ours.prefill_rates, peer.prefill_rates, 1.0),
-        (f"decode {DECODE_TOKENS}, tokens/s", ours.decode_rates, peer.decode_rates, 1.0),
-        ("time to first token, ms", ours.first_tokens, peer.first_tokens, 1e3),
-        ("inter-token latency, ms", ours.gaps, peer.gaps, 1e3),
-    )
-    table: list[dict[str, object]] = []
-    for name, mine, theirs, unit in cases:
-        a, b = statistics.median(mine) * unit, statistics.median(theirs) * unit
-        ahead = a / b if unit == 1.0 else b / a
-        table.append(
-            {
-                "median of": name,
-                "ftllm": round(a, 2),
-                "llama-cpp-python": round(b, 2),
-                "ratio": round(ahead, 2),
+    found = [ours]
+    for peer in peers:
+        engine = Engine(peer.name, peer.python, _script(peer.base), job, options.limit)
+        if peer.base != ORIGINAL:
+            peer_job = {**job, "model": str(model.gguf), "options": list(peer.options)}
+            found.append(replace(engine, job=peer_job))
+        elif model.original_dtype is not None:
+            own = {
+                "model": str(model.original_folder()),
+                "dtype": model.original_dtype,
+                "threads": options.original_threads,
+                "version": environments.ORIGINAL.partition("==")[2],
             }
-        )
-    return table
+            limit = min(ORIGINAL_LIMIT, options.limit)
+            found.append(replace(engine, job={**job, **own}, limit=limit, once=True))
+    return found
 
 
-def peer_environment() -> str:
-    """The Python of an environment that has the peer; built at the first use."""
-    folder = cache_root(None) / "benchmarks" / PEER.replace("==", "-")
-    python = folder / "bin" / "python"
-    done = folder / "complete"
-    if not done.exists():
-        print(f"Building {PEER} in {folder}; this takes several minutes.", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
-        done.touch()
-    return str(python)
+def _script(peer: str) -> str:
+    scripts = {
+        LLAMA_CPP: "token_worker_llama_cpp.py",
+        IK: "token_worker_ik.py",
+        ORIGINAL: "token_worker_original.py",
+    }
+    return scripts[peer]
+
+
+def measure(
+    model: PeerModel,
+    names: Sequence[str],
+    peers: Sequence[Peer],
+    options: argparse.Namespace,
+    *,
+    deadline: float,
+) -> Samples:
+    """All works of one model. Prompts are the same for all engines, and new in each round."""
+    draw = random.Random(1)
+    sizes = Sizes(streams=tuple(options.streams), depth=options.depth)
+    works = works_of([name for name in names if name != "depth"], sizes)
+    samples = Samples()
+    if {"start", "rss"} & set(names):
+        seats = engines(model, peers, options, context=options.context)
+        compare_starts(seats, draw, samples, rounds=min(2, options.rounds), names=names)
+    if "depth" in names:
+        # With a KV cache as long as that, and so in processes of its own. The original is left
+        # out: it reads a prompt anew each time.
+        few = [peer for peer in peers if peer.base != ORIGINAL]
+        seats = engines(model, few, options, context=sizes.depth + 256)
+        deep = works_of(["depth"], sizes)
+        compare(seats, deep, draw, samples, rounds=options.rounds, deadline=deadline)
+    if works:
+        seats = engines(model, peers, options, context=2048)
+        compare(seats, works, draw, samples, rounds=options.rounds, deadline=deadline)
+    return samples
+
+
+def find_peers(options: argparse.Namespace) -> list[Peer]:
+    """Raises `ValueError` for a peer that is not known."""
+    pythons = {
+        LLAMA_CPP: (options.peer_python, environments.LLAMA_CPP),
+        IK: (options.ik_python, environments.IK),
+        ORIGINAL: (options.original_python, environments.ORIGINAL),
+    }
+    names = [name.strip() for name in options.peers.split(",") if name.strip()]
+    if options.original:
+        names.append(ORIGINAL)
+    found: list[Peer] = []
+    for name in names:
+        base, *rest = name.split(":")
+        if base not in pythons:
+            raise ValueError(f"--peers has {base!r}; known are {LLAMA_CPP} and {IK}")
+        python, package = pythons[base]
+        found.append(Peer(base, tuple(rest), python or environments.environment(package)))
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", nargs="?", help="a MODEL that is one GGUF file")
-    parser.add_argument("--models_file", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peer_python", help="a Python that can import llama_cpp")
-    parser.add_argument("--json", action="store_true")
+    parser = _parser()
     options = parser.parse_args()
-    files = resolve(
-        options.model,
-        cache_dir=None,
-        revision=None,
-        models_file=options.models_file,
-        progress=SilentProgress(),
+    if preset := next((name for name in PRESETS if getattr(options, name)), None):
+        options.models, options.work, options.streams, options.minutes = PRESETS[preset]
+    names = [name.strip() for name in options.work.split(",")]
+    if unknown := set(names) - set(WORKS):
+        parser.error(f"--work has {sorted(unknown)[0]!r}; known are {', '.join(WORKS)}")
+    try:
+        peers = find_peers(options)
+        models = [peer_model(name, options.models_file) for name in options.models.split(",")]
+    except ValueError as error:
+        parser.error(str(error))
+    table: list[dict[str, object]] = []
+    notes: list[str] = []
+    columns = ["ftllm", *(peer.name for peer in peers)]
+    end = time.monotonic() + 60 * (options.minutes or 60 * 24)
+    for number, model in enumerate(models):
+        print(f"{model.name} …", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        works = names if not options.full else _affordable(model.name, names)
+        share = now + (end - now) / (len(models) - number)
+        samples = measure(model, works, peers, options, deadline=share)
+        table += rows(model, samples, columns)
+        notes += [f"{model.name}: {note}" for note in samples.notes]
+    title = (
+        f"ftllm beside its peers, {options.threads} threads,"
+        f" medians of up to {options.rounds} rounds"
     )
-    job: dict[str, object] = {
-        "model": str(files.path),
-        "threads": options.threads,
-        "context": CONTEXT,
-    }
-    peer_python = options.peer_python or peer_environment()
-    with ExitStack() as stack:
-        ours = stack.enter_context(worker(sys.executable, "token_worker_ftllm.py", job))
-        peer = stack.enter_context(worker(peer_python, "token_worker_llama_cpp.py", job))
-        samples = compare(ours, peer, options.rounds)
-        title = (
-            f"{files.name}, {options.threads} threads, medians of {options.rounds} rounds:"
-            f" {ours.name} beside {peer.name}"
-        )
-    print_report(title, rows(*samples), as_json=options.json)
+    print_report(title, table, as_json=options.json, as_markdown=options.markdown, notes=notes)
+
+
+def _affordable(model: str, names: Sequence[str]) -> list[str]:
+    """For some works a peer needs minutes: --full has them for some models only."""
+    return [name for name in names if name in _CHEAP or model in FULL_SLOW]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog=f"Models: {', '.join(NAMES)}, or GGUF files. Work: {', '.join(WORKS)}.",
+    )
+    parser.add_argument("--models", default="0.6b-q8_0", help="separated by commas")
+    parser.add_argument("--work", default="prefill,decode,streams", help="separated by commas")
+    preset = parser.add_mutually_exclusive_group()
+    preset.add_argument("--quick", action="store_true", help="a subset that takes < 6 minutes")
+    preset.add_argument(
+        "--full",
+        action="store_true",
+        help="all models and works (depth, start and memory with"
+        f" {' and '.join(FULL_SLOW)}): < 35 minutes",
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="rounds after the first are left out to end by then"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=_numbers, default=[4, 8, 16], metavar="N,N…")
+    parser.add_argument("--depth", type=int, default=4096, help="tokens of context, for `depth`")
+    parser.add_argument(
+        "--context", type=int, default=4096, help="tokens of the KV cache, for `start` and `rss`"
+    )
+    parser.add_argument(
+        "--peers",
+        default=f"{LLAMA_CPP},{IK},{IK}:rtr",
+        help="with options after colons: llama.cpp[:fa|:nofa][:split], ik[:rtr][:fa]",
+    )
+    parser.add_argument("--original", action="store_true", help="beside ftllm 1.9 too")
+    parser.add_argument("--original_threads", type=int, default=ORIGINAL_THREADS)
+    parser.add_argument("--limit", type=float, default=240, help="seconds for one answer")
+    parser.add_argument("--models_file", type=Path, help="short names of --models")
+    parser.add_argument("--peer_python", help="a Python that can import llama_cpp")
+    parser.add_argument("--ik_python", help="a Python that can import ik_llama_cpp")
+    parser.add_argument("--original_python", help="a Python that has the ftllm of before")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    if not all(1 <= number <= 16 for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} must be from 1 to 16")
+    return numbers
 
 
 if __name__ == "__main__":

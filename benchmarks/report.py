@@ -36,18 +36,30 @@ def machine() -> dict[str, object]:
     }
 
 
-def print_report(title: str, rows: Sequence[Row], *, as_json: bool) -> None:
+def print_report(
+    title: str,
+    rows: Sequence[Row],
+    *,
+    as_json: bool,
+    as_markdown: bool = False,
+    notes: Sequence[str] = (),
+) -> None:
     """All rows have the same keys, the columns of the table. With `as_json` the table goes to
     stderr."""
     where = sys.stderr if as_json else sys.stdout
-    print(f"\n{title}", file=where)
-    print(_table(rows), file=where)
+    if as_markdown:
+        print(f"\n{title}; {_machine_line()}.\n\n{_markdown(rows)}", file=where)
+    else:
+        print(f"\n{title}\n{_table(rows)}", file=where)
+    if notes:
+        print("\n" + "\n".join(f"- {note}" for note in notes), file=where)
     if as_json:
         report = {
             "benchmark": title,
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "machine": machine(),
             "rows": [dict(row) for row in rows],
+            "notes": list(notes),
         }
         print(json.dumps(report, indent=2))
 
@@ -64,6 +76,18 @@ def _table(rows: Sequence[Row]) -> str:
         for line in cells
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    names = list(rows[0])
+    lines = [names, ["---", *["---:"] * (len(names) - 1)]]
+    lines += [[_cell(row[name]).replace("|", "\\|") for name in names] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine_line() -> str:
+    about = machine()
+    return f"{about['cpu']}, {about['cores']} cores, load average {about['load_average']}"
 
 
 def _cell(value: object) -> str:

@@ -56,7 +56,8 @@ def print_load(url: str, plan: LoadPlan, result: LoadResult, *, as_json: bool) -
         content = {"url": url, "plan": dataclasses.asdict(plan)}
         _print_json({**content, "results": [_flat(dataclasses.asdict(result))]})
         return
-    table = Table(title=f"{result.model} at {url}, {plan.concurrency} clients", show_header=False)
+    title = f"{result.model} at {url}, {plan.concurrency} clients"
+    table = Table(title=title, show_header=False, min_width=len(title))
     table.add_column()
     table.add_column(justify="right")
     answered = result.requests - result.failed

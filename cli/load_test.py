@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from ftllm.cli.spread import percentile
 from ftllm.errors import FtllmError, OptionError
 
-_CALIBRATION_WORDS = 200
+_FEW_WORDS = 10
+_MANY_WORDS = 200
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 _WORDS = (
     *("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world"),
@@ -162,14 +163,8 @@ def run_load(endpoint: Endpoint, plan: LoadPlan) -> LoadResult:
     """Raises `FtllmError` when the endpoint cannot be used or no request succeeds."""
     model = plan.model or endpoint.first_model()
     writer = _PromptWriter(plan)
-    # Tokens a word, and what a chat template adds, from two prompts of known length.
-    long, short = (
-        endpoint.prompt_tokens(*writer.body(model, words))
-        for words in (_CALIBRATION_WORDS, _CALIBRATION_WORDS // 2)
-    )
-    per_word = max(0.1, (long - short) / (_CALIBRATION_WORDS - _CALIBRATION_WORDS // 2))
-    words = round(_CALIBRATION_WORDS + (plan.prompt_tokens - long) / per_word)
-    bodies = [writer.body(model, max(1, words)) for _ in range(plan.requests)]
+    words = _words_of(endpoint, writer, model, plan.prompt_tokens)
+    bodies = [writer.body(model, words) for _ in range(plan.requests)]
     exchanges: list[Exchange] = []
     turns = itertools.count()  # next() of it is one step of the interpreter
 
@@ -184,6 +179,16 @@ def run_load(endpoint: Endpoint, plan: LoadPlan) -> LoadResult:
     for thread in clients:
         thread.join()
     return _result(model, exchanges, time.perf_counter() - begin)
+
+
+def _words_of(endpoint: Endpoint, writer: _PromptWriter, model: str, tokens: int) -> int:
+    """How many words make a prompt of `tokens`: from tokens a word, and what a chat template adds,
+    as two prompts tell that are hardly longer than what is asked for."""
+    few = endpoint.prompt_tokens(*writer.body(model, _FEW_WORDS))
+    length = min(_MANY_WORDS, max(2 * _FEW_WORDS, tokens * _FEW_WORDS // few))
+    many = endpoint.prompt_tokens(*writer.body(model, length))
+    per_word = max(0.1, (many - few) / (length - _FEW_WORDS))
+    return max(1, round(length + (tokens - many) / per_word))
 
 
 class _PromptWriter:

@@ -39,3 +39,13 @@ def test_json_stands_alone_on_stdout(
     assert report["command"] == "engine_step.py --threads 2"
     assert report["machine"]["cores"] >= 1
     assert "prefill" in output.err
+
+
+def test_markdown_with_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"case": "a|b", "ratio": 0.25}]
+    print_report("Speed", rows, as_json=False, as_markdown=True, notes=["one", "two"])
+    title, _, *table, _, first, second = capsys.readouterr().out.strip().splitlines()
+    assert title.startswith("Speed; ")
+    assert "load average" in title
+    assert table == ["| case | ratio |", "| --- | ---: |", "| a\\|b | 0.25 |"]
+    assert (first, second) == ("- one", "- two")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 
 import pytest
 from random_models import Shape, random_model
+from running_server import RunningServer
 from typer.testing import CliRunner, Result
 
 from ftllm.cli.main import app
@@ -32,6 +34,13 @@ TINY = Shape(
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(random_model(TINY, "q8_0", folder=tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture(scope="module")
+def real_server(model: str) -> Iterator[RunningServer]:
+    limits = ["--tokens", "2048", "--max_model_len", "512", "--api_key", "secret"]
+    with RunningServer([model, "--model_name", "tiny", *limits]) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -146,10 +155,41 @@ def test_the_table_of_an_endpoint_tells_failures() -> None:
         result = invoke("named", "--url", endpoint.url, "--requests", "8", "--max_tokens", "2")
     assert result.exit_code == 0, result.output
     assert "6 of 8" in result.stdout
+    assert f"named at {endpoint.url}, 8 clients" in result.stdout  # on one line
     assert "TTFT p50 / p95 ms" in result.stdout
     assert "2 requests failed; the first:" in result.stderr
     assert "too busy" in result.stderr
     assert {body["model"] for body in endpoint.bodies} == {"named"}
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_real_server(real_server: RunningServer, chat: bool) -> None:
+    flags = ["--requests", "5", "--concurrency", "2", "--prompt_tokens", "60", "--max_tokens", "8"]
+    flags += ["--api_key", "secret", "--json", *(["--chat"] if chat else [])]
+    result = invoke("--url", real_server.url, *flags)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["results"]
+    assert (row["model"], row["requests"], row["failed"]) == ("tiny", 5, 0)
+    assert row["output_tokens"] == 5 * 8
+    assert row["prompt_tokens"] == pytest.approx(5 * 60, rel=0.2)  # whole words of letters
+    assert 0 < row["first_token_p50"] <= row["request_p50"] <= row["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--api_key", "wrong"], "HTTP 401"),
+        (["other", "--api_key", "secret"], "this server has 'tiny'"),
+        (["--api_key", "secret", "--prompt_tokens", "900"], "maximum context length is 512"),
+    ],
+)
+def test_what_a_real_server_refuses(
+    real_server: RunningServer, arguments: list[str], message: str
+) -> None:
+    result = invoke("--url", real_server.url, "--requests", "2", *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("place", ["flag", "FTLLM_API_KEY", "OPENAI_API_KEY"])
