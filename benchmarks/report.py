@@ -52,6 +52,14 @@ def print_report(title: str, rows: Sequence[Row], *, as_json: bool) -> None:
         print(json.dumps(report, indent=2))
 
 
+def print_markdown(rows: Sequence[Row]) -> None:
+    """The table as a document has it."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([_cell(row[name]) for name in names] for row in rows)]
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+
+
 def _table(rows: Sequence[Row]) -> str:
     names = list(rows[0])
     cells = [names, *([_cell(row[name]) for name in names] for row in rows)]

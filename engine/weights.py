@@ -121,7 +121,9 @@ class WeightLoader:
         """A (rows, columns) matrix.
 
         `role`: "linear"; "embedding" (stays at 8 bits where linear layers go to 4: a table that is
-        also the output layer suffers most); "router" (float32: experts are chosen by it).
+        also the output layer suffers most); "shared_kv" (stays at 8 bits like it: keys and values that
+        several heads read are few and their errors many); "router" (float32: experts are chosen by
+        it).
         """
         known = self._matrices.get(name)
         if known is not None:
@@ -178,7 +180,7 @@ class WeightLoader:
             return "f32"
         if self._format is None:
             return tensor.dtype
-        if role == "embedding" and self._format not in _FINE_FORMATS:
+        if role in ("embedding", "shared_kv") and self._format not in _FINE_FORMATS:
             return "int8"
         return self._format
 

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
 #include "formats/format.h"
 
 // From float to a block format. Each fills `block` from x[0 .. columns); columns are a multiple of
@@ -39,9 +43,19 @@ class NearestCode {
   float value(float value) const { return book_.values[code(value)]; }
   float lowest() const { return lowest_; }
 
+  // From `border` on, `value` is nearer than the values before it.
+  struct Step {
+    float border;
+    float value;
+  };
+  // In rising order; together with lowest(), every value.
+  std::span<const Step> steps() const { return {steps_, step_count_}; }
+
  private:
   Codebook book_;
   float lowest_ = 0.0f;
+  Step steps_[15];
+  size_t step_count_ = 0;
   uint8_t nearest_[513];  // of the numbers from (i − 256) / 2 to (i − 255) / 2
 };
 
