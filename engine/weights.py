@@ -121,9 +121,9 @@ class WeightLoader:
         """A (rows, columns) matrix.
 
         `role`: "linear"; "embedding" (stays at 8 bits where linear layers go to 4: a table that is
-        also the output layer suffers most); "shared_kv" (stays at 8 bits like it: keys and values that
-        several heads read are few and their errors many); "router" (float32: experts are chosen by
-        it).
+        also the output layer suffers most); "shared_kv" (keys and values that several heads read: few
+        weights with much effect, at 8 bits where int4… is asked for); "router" (float32: experts
+        are chosen by it).
         """
         known = self._matrices.get(name)
         if known is not None:
@@ -180,7 +180,9 @@ class WeightLoader:
             return "f32"
         if self._format is None:
             return tensor.dtype
-        if role in ("embedding", "shared_kv") and self._format not in _FINE_FORMATS:
+        if role == "embedding" and self._format not in _FINE_FORMATS:
+            return "int8"
+        if role == "shared_kv" and self._format.startswith("int4"):
             return "int8"
         return self._format
 

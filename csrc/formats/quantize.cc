@@ -101,13 +101,35 @@ FTLLM_CLONES void assign_codes(const float* x, int columns, float factor, float 
 // Whether a least-squares fit of x in binary32 makes sense: not for zeros, infinities or NaN.
 bool can_fit(float peak) { return std::fabs(peak) > 0x1p-60f && std::fabs(peak) < 0x1p50f; }
 
-// The scale s of least Σ (x − s · v)² where v = nearest(x / s'), over several s' around
+// Weights of the least squares, rms(x) + |x|, in units of rms(x): what a large value contributes
+// matters more than what a small one does, and none is free.
+FTLLM_INLINE void importance(const float* x, int columns, float* weights) {
+  Lanes squares{};
+  for (int k = 0; k < columns; k += kLanes) {
+    Lanes v;
+    load(x + k, v);
+    squares += v * v;
+  }
+  const float to_rms = std::sqrt(static_cast<float>(columns) / sum(squares));
+  for (int k = 0; k < columns; k += kLanes) {
+    Lanes v;
+    load(x + k, v);
+    v *= to_rms;
+    v = v < 0.0f ? -v : v;
+    v += 1.0f;
+    store(weights + k, v);
+  }
+}
+
+// The scale s of least Σ w (x − s · v)² where v = nearest(x / s'), over several s' around
 // peak / lowest and then the best s itself.
 template <class Nearest>
 FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, const Nearest& nearest) {
   const float peak = extreme(x, columns);
   float best_scale = peak / lowest;
   if (!can_fit(peak)) return best_scale;
+  float w[kMaxColumns];
+  importance(x, columns, w);
   double best = -1.0;
   const auto attempt = [&](float to_value) {
     Lanes xv{};
@@ -117,8 +139,11 @@ FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, const Ne
       load(x + k, given);
       Lanes v = given * to_value;
       nearest(v);
-      xv += given * v;
-      vv += v * v;
+      Lanes weight;
+      load(w + k, weight);
+      weight *= v;
+      xv += given * weight;
+      vv += v * weight;
     }
     const double product = sum(xv);
     const double squares = sum(vv);
@@ -127,8 +152,8 @@ FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, const Ne
       best_scale = static_cast<float>(product / squares);
     }
   };
-  for (int i = -4; i <= 4; ++i) {
-    attempt(lowest * (1.0f + 0.05f * static_cast<float>(i)) / peak);
+  for (int i = -3; i <= 3; ++i) {
+    attempt(lowest * (1.0f + 0.06f * static_cast<float>(i)) / peak);
   }
   attempt(1.0f / best_scale);
   return best_scale;
@@ -169,7 +194,7 @@ struct Affine {
   float min;
 };
 
-// The scale and min of least Σ (x − scale · l − min)² where l are the codes of several ranges
+// The scale and min of least Σ w (x − scale · l − min)² where l are the codes of several ranges
 // within that of x, and then those of the best fit itself. With `below_zero`, min is not above zero
 // and the range includes it.
 FTLLM_CLONES Affine fit_affine(const float* x, int columns, int top, bool below_zero) {
@@ -182,6 +207,9 @@ FTLLM_CLONES Affine fit_affine(const float* x, int columns, int top, bool below_
   if (!can_fit(range) || !(range > 0.0f)) return best;
   // In units of the range above its low end, so that nothing cancels.
   float y[kMaxColumns];
+  float w[kMaxColumns];
+  importance(x, columns, w);
+  Lanes sum_w{};
   Lanes sum_y{};
   Lanes sum_yy{};
   for (int k = 0; k < columns; k += kLanes) {
@@ -189,10 +217,14 @@ FTLLM_CLONES Affine fit_affine(const float* x, int columns, int top, bool below_
     load(x + k, v);
     v = (v - low) * (1.0f / range);
     store(y + k, v);
-    sum_y += v;
-    sum_yy += v * v;
+    Lanes weight;
+    load(w + k, weight);
+    sum_w += weight;
+    weight *= v;
+    sum_y += weight;
+    sum_yy += weight * v;
   }
-  const double n = columns;
+  const double n = sum(sum_w);
   const double total = sum(sum_y);
   const double squares = sum(sum_yy);
   const double zero = -static_cast<double>(low) / range;  // where x = 0 lies
@@ -209,9 +241,12 @@ FTLLM_CLONES Affine fit_affine(const float* x, int columns, int top, bool below_
       Lanes l = v * to_code + offset;
       clamp(l, 0.0f, steps);
       round(l);
-      sum_l += l;
-      sum_ll += l * l;
-      sum_yl += v * l;
+      Lanes weight;
+      load(w + k, weight);
+      weight *= l;
+      sum_l += weight;
+      sum_ll += weight * l;
+      sum_yl += weight * v;
     }
     const double l = sum(sum_l);
     const double ll = sum(sum_ll);
@@ -234,6 +269,7 @@ FTLLM_CLONES Affine fit_affine(const float* x, int columns, int top, bool below_
   };
   for (const float bottom : kCuts) {
     for (const float upper : kCuts) {
+      if (std::fabs(bottom - upper) > 0.5f) continue;
       const float stretch = steps / (steps - bottom - upper);
       attempt(steps * stretch, -bottom * stretch);
     }
