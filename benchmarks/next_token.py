@@ -94,7 +94,7 @@ class Distance:
     """Sums over predicted tokens."""
 
     tokens: int = 0
-    loss: float = 0.0  # −log of the probability of the token that came
+    loss: float = 0.0  # minus log of the probability of the token that came
     divergence: float = 0.0  # KL(reference ‖ this)
     same_top: int = 0  # both find the same token likeliest
 

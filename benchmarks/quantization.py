@@ -1,7 +1,7 @@
 """What each weight format costs in accuracy: perplexity, and KL divergence from float32 weights.
 
-    python benchmarks/quantization.py MODEL [--formats NAME …] [--tokens 2048] [--peer_python PYTHON]
-                                      [--folder FOLDER] [--markdown]
+    python benchmarks/quantization.py MODEL [--formats NAME …] [--tokens 2048] [--folder FOLDER]
+                                      [--peer_python PYTHON] [--markdown]
 
 MODEL is one GGUF file. Its weights, dequantized to float32, are the reference; the text is Python's
 own standard library. Two kinds of rows:

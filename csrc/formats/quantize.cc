@@ -122,9 +122,10 @@ FTLLM_INLINE void importance(const float* x, int columns, float* weights) {
 }
 
 // The scale s of least Σ w (x − s · v)² where v = nearest(x / s'), over several s' around
-// peak / lowest and then the best s itself.
+// peak / lowest, `tries` to either side, and then the best s itself.
 template <class Nearest>
-FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, const Nearest& nearest) {
+FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, int tries,
+                             const Nearest& nearest) {
   const float peak = extreme(x, columns);
   float best_scale = peak / lowest;
   if (!can_fit(peak)) return best_scale;
@@ -152,8 +153,8 @@ FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, const Ne
       best_scale = static_cast<float>(product / squares);
     }
   };
-  for (int i = -3; i <= 3; ++i) {
-    attempt(lowest * (1.0f + 0.06f * static_cast<float>(i)) / peak);
+  for (int i = -tries; i <= tries; ++i) {
+    attempt(lowest * (1.0f + 0.2f * static_cast<float>(i) / static_cast<float>(tries)) / peak);
   }
   attempt(1.0f / best_scale);
   return best_scale;
@@ -172,7 +173,8 @@ struct NearestInBook {
   const NearestCode& book;
   FTLLM_INLINE void operator()(Lanes& v) const {
     Lanes found = Lanes{} + book.lowest();
-    for (const NearestCode::Step& step : book.steps()) {
+    for (int i = 0; i < book.step_count(); ++i) {
+      const NearestCode::Step& step = book.step(i);
       found = v < Lanes{} + step.border ? found : Lanes{} + step.value;
     }
     v = found;
@@ -182,11 +184,11 @@ struct NearestInBook {
 FTLLM_CLONES float fit_signed(const float* x, int columns, int offset) {
   const auto low = static_cast<float>(-offset);
   const auto high = static_cast<float>(offset - 1);
-  return fit_scale(x, columns, low, NearestWhole{low, high});
+  return fit_scale(x, columns, low, offset < 32 ? 3 : 8, NearestWhole{low, high});
 }
 
 FTLLM_CLONES float fit_codebook(const float* x, int columns, const NearestCode& book) {
-  return fit_scale(x, columns, book.lowest(), NearestInBook{book});
+  return fit_scale(x, columns, book.lowest(), 3, NearestInBook{book});
 }
 
 struct Affine {
@@ -371,7 +373,7 @@ NearestCode::NearestCode(const Codebook& book, int codes) : book_(book) {
     steps_[i - 1] = {static_cast<float>(sorted[i - 1] + sorted[i]) / 2,
                      static_cast<float>(sorted[i])};
   }
-  step_count_ = static_cast<size_t>(codes - 1);
+  step_count_ = codes - 1;
 }
 
 uint8_t NearestCode::code(float value) const {
