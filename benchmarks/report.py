@@ -64,6 +64,14 @@ def print_report(
         print(json.dumps(report, indent=2))
 
 
+def print_markdown(rows: Sequence[Row]) -> None:
+    """The table as a document has it."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([_cell(row[name]) for name in names] for row in rows)]
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+
+
 def _table(rows: Sequence[Row]) -> str:
     names = list(rows[0])
     cells = [names, *([_cell(row[name]) for name in names] for row in rows)]

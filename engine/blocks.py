@@ -33,9 +33,10 @@ def rms_norm(g: Graph, c: ModelConfig) -> Norm:
 
 def self_attention(g: Graph, c: ModelConfig, x: Value, prefix: str, spec: AttentionSpec) -> Value:
     """Grouped-query attention with rotary positions: q, k, v, o projections under `prefix`."""
+    kv_role = "shared_kv" if c.num_kv_heads < c.num_heads else "linear"
     q = g.linear(x, f"{prefix}.q_proj", c.num_heads * c.head_dim)
-    k = g.linear(x, f"{prefix}.k_proj", c.num_kv_heads * c.head_dim)
-    v = g.linear(x, f"{prefix}.v_proj", c.num_kv_heads * c.head_dim)
+    k = g.linear(x, f"{prefix}.k_proj", c.num_kv_heads * c.head_dim, role=kv_role)
+    v = g.linear(x, f"{prefix}.v_proj", c.num_kv_heads * c.head_dim, role=kv_role)
     if spec.head_norm is not None:
         q = spec.head_norm(q, f"{prefix}.q_norm", c.head_dim)
         k = spec.head_norm(k, f"{prefix}.k_norm", c.head_dim)

@@ -25,6 +25,7 @@ _DEFAULT_GROUP = 128
 # GGUF's formats. int8 has a scale for 128 columns, finer than one a row for 0.12 bits
 # a weight.
 _FORMATS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "fp8": "fp8", "int8": "int8"}
+_FORMATS |= {"fp8_e4m3": "fp8", "int8g": "int8", "int8g128": "int8", "int8g32": "q8_0"}
 _FORMATS |= {name: name for name in ("q8_0", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1")}
 _FORMATS |= {name: name for name in ("q4_0", "iq4_nl", "iq4_xs", "q3_k", "q2_k")}
 _FORMATS |= {name: name for name in ("mxfp4", "nvfp4")}
@@ -121,7 +122,9 @@ class WeightLoader:
         """A (rows, columns) matrix.
 
         `role`: "linear"; "embedding" (stays at 8 bits where linear layers go to 4: a table that is
-        also the output layer suffers most); "router" (float32: experts are chosen by it).
+        also the output layer suffers most); "shared_kv" (keys and values that several heads read:
+        few weights with much effect, at 8 bits where int4 is asked for); "router" (float32: experts
+        are chosen by it).
         """
         known = self._matrices.get(name)
         if known is not None:
@@ -179,6 +182,8 @@ class WeightLoader:
         if self._format is None:
             return tensor.dtype
         if role == "embedding" and self._format not in _FINE_FORMATS:
+            return "int8"
+        if role == "shared_kv" and self._format.startswith("int4"):
             return "int8"
         return self._format
 

@@ -25,18 +25,29 @@ std::span<const int32_t> view(const Ints& array) {
 // Collects every value of a step as numpy arrays, by name; slices of outputs are joined.
 py::dict run_trace(Executor& executor, const Graph& graph, const StepInput& input,
                    const StepOutput& output) {
-  std::vector<std::vector<float>> values(graph.values().size());
+  std::vector<std::unique_ptr<std::vector<float>>> values(graph.values().size());
   const Executor::Trace trace = [&](ValueId id, const float* data, int64_t rows) {
-    std::vector<float>& value = values[static_cast<size_t>(id)];
-    value.insert(value.end(), data, data + rows * graph.width(id));
+    std::unique_ptr<std::vector<float>>& value = values[static_cast<size_t>(id)];
+    const int64_t width = graph.width(id);
+    if (value == nullptr) {
+      value = std::make_unique<std::vector<float>>();
+      const bool slice = static_cast<size_t>(rows) < input.output_rows.size();
+      value->reserve(static_cast<size_t>(width) * (slice ? input.output_rows.size() : rows));
+    }
+    value->insert(value->end(), data, data + rows * width);
   };
   executor.step(input, output, &trace);
   py::dict named;
   for (size_t id = 0; id < values.size(); ++id) {
+    if (values[id] == nullptr) values[id] = std::make_unique<std::vector<float>>();
+    std::vector<float>* value = values[id].release();  // the array's from here on
+    const py::capsule owner(value, [](void* held) {
+      const std::unique_ptr<std::vector<float>> freed(static_cast<std::vector<float>*>(held));
+    });
     const int64_t width = graph.values()[id].width;
-    py::array_t<float> array({static_cast<int64_t>(values[id].size()) / width, width});
-    std::copy(values[id].begin(), values[id].end(), array.mutable_data());
-    named[py::str(graph.values()[id].name)] = array;
+    const int64_t rows = static_cast<int64_t>(value->size()) / width;
+    named[py::str(graph.values()[id].name)] =
+        py::array_t<float>({rows, width}, value->data(), owner);
   }
   return named;
 }

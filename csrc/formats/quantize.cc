@@ -2,14 +2,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/half.h"
+
+// The searches run over every weight of a model at load, so they are compiled for AVX2 besides what
+// every processor has, and the loader picks. Contraction is off: both give the same bits.
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FTLLM_CLONES [[gnu::target_clones("avx2", "default")]]
+#else
+#define FTLLM_CLONES
+#endif
+#define FTLLM_INLINE [[gnu::always_inline]] inline
 
 namespace ftllm {
 namespace {
 
-constexpr int kLanes = 8;  // sums run in lanes, which compilers turn into vectors
+constexpr int kLanes = 8;
 constexpr int kMaxColumns = 256;
+
+// A vector wherever the target has one, through references only: by value its ABI would depend on
+// the target.
+using Lanes [[gnu::vector_size(4 * kLanes)]] = float;
+using IntLanes [[gnu::vector_size(4 * kLanes)]] = int32_t;
 
 uint8_t clamp_code(float value, int top) {
   return static_cast<uint8_t>(std::clamp(static_cast<int>(std::lrintf(value)), 0, top));
@@ -17,13 +32,27 @@ uint8_t clamp_code(float value, int top) {
 
 float inverse(float x) { return x == 0.0f ? 0.0f : 1.0f / x; }
 
-// To nearest even, for |x| < 2^22.
-float round_small(float x) { return (x + 12582912.0f) - 12582912.0f; }
-
 // NaN becomes `low`.
 float clamp_float(float x, float low, float high) {
   x = x > low ? x : low;
   return x < high ? x : high;
+}
+
+FTLLM_INLINE void load(const float* from, Lanes& x) { std::memcpy(&x, from, sizeof x); }
+FTLLM_INLINE void store(float* to, const Lanes& x) { std::memcpy(to, &x, sizeof x); }
+
+FTLLM_INLINE void clamp(Lanes& x, float low, float high) {
+  const Lanes lowest = Lanes{} + low;
+  const Lanes highest = Lanes{} + high;
+  x = x > lowest ? x : lowest;
+  x = x < highest ? x : highest;
+}
+
+// To nearest even, for |x| < 2^22.
+FTLLM_INLINE void round(Lanes& x) { x = (x + 12582912.0f) - 12582912.0f; }
+
+FTLLM_INLINE float sum(const Lanes& x) {
+  return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
 // The value of largest magnitude, with its sign.
@@ -32,60 +61,134 @@ float extreme(const float* x, int columns) {
                            [](float a, float b) { return std::fabs(a) < std::fabs(b); });
 }
 
-struct Sum {
-  float lanes[kLanes] = {};
-  double total() const {
-    double sum = 0.0;
-    for (const float lane : lanes) sum += lane;
-    return sum;
-  }
+// What x reaches from and to; NaN counts as nothing.
+struct Range {
+  float low;
+  float high;
 };
 
-// Weights of the least squares: what a large value contributes matters more than what a small one
-// does, and none is free. Returns false for x without a finite sum of squares, or all zero.
-bool importance(const float* x, int columns, float* weights) {
-  double squares = 0.0;
-  for (int k = 0; k < columns; ++k) squares += static_cast<double>(x[k]) * x[k];
-  const auto rms = static_cast<float>(std::sqrt(squares / columns));
-  for (int k = 0; k < columns; ++k) weights[k] = rms + std::fabs(x[k]);
-  return rms > 0x1p-60f && rms < 0x1p60f;
+FTLLM_CLONES Range range_of(const float* x, int columns) {
+  Lanes low = Lanes{} + HUGE_VALF;
+  Lanes high = Lanes{} - HUGE_VALF;
+  for (int k = 0; k < columns; k += kLanes) {
+    Lanes v;
+    load(x + k, v);
+    low = v < low ? v : low;
+    high = v > high ? v : high;
+  }
+  Range range{low[0], high[0]};
+  for (int i = 1; i < kLanes; ++i) {
+    range.low = std::min(range.low, low[i]);
+    range.high = std::max(range.high, high[i]);
+  }
+  return range;
+}
+
+// codes = round(x · factor + offset) within 0 and `top`; NaN becomes 0.
+FTLLM_CLONES void assign_codes(const float* x, int columns, float factor, float offset, int top,
+                               uint8_t* codes) {
+  for (int k = 0; k < columns; k += kLanes) {
+    Lanes v;
+    load(x + k, v);
+    v = v * factor + offset;
+    clamp(v, 0.0f, static_cast<float>(top));
+    round(v);
+    const IntLanes whole = __builtin_convertvector(v, IntLanes);
+    for (int i = 0; i < kLanes; ++i) codes[k + i] = static_cast<uint8_t>(whole[i]);
+  }
+}
+
+// Whether a least-squares fit of x in binary32 makes sense: not for zeros, infinities or NaN.
+bool can_fit(float peak) { return std::fabs(peak) > 0x1p-60f && std::fabs(peak) < 0x1p50f; }
+
+// Weights of the least squares, rms(x) + |x|, in units of rms(x): what a large value contributes
+// matters more than what a small one does, and none is free.
+FTLLM_INLINE void importance(const float* x, int columns, float* weights) {
+  Lanes squares{};
+  for (int k = 0; k < columns; k += kLanes) {
+    Lanes v;
+    load(x + k, v);
+    squares += v * v;
+  }
+  const float to_rms = std::sqrt(static_cast<float>(columns) / sum(squares));
+  for (int k = 0; k < columns; k += kLanes) {
+    Lanes v;
+    load(x + k, v);
+    v *= to_rms;
+    v = v < 0.0f ? -v : v;
+    v += 1.0f;
+    store(weights + k, v);
+  }
 }
 
 // The scale s of least Σ w (x − s · v)² where v = nearest(x / s'), over several s' around
-// extreme(x) / lowest.
+// peak / lowest, `tries` to either side, and then the best s itself.
 template <class Nearest>
-float fit_scale(const float* x, int columns, float lowest, const Nearest& nearest) {
+FTLLM_INLINE float fit_scale(const float* x, int columns, float lowest, int tries,
+                             const Nearest& nearest) {
   const float peak = extreme(x, columns);
-  float weights[kMaxColumns];
-  if (!importance(x, columns, weights)) return peak / lowest;
   float best_scale = peak / lowest;
+  if (!can_fit(peak)) return best_scale;
+  float w[kMaxColumns];
+  importance(x, columns, w);
   double best = -1.0;
-  for (int step = -8; step <= 8; ++step) {
-    const float to_value = lowest * (1.0f + 0.025f * static_cast<float>(step)) / peak;
-    Sum wxv;
-    Sum wvv;
+  const auto attempt = [&](float to_value) {
+    Lanes xv{};
+    Lanes vv{};
     for (int k = 0; k < columns; k += kLanes) {
-      for (int i = 0; i < kLanes; ++i) {
-        const float v = nearest(x[k + i] * to_value);
-        wxv.lanes[i] += weights[k + i] * x[k + i] * v;
-        wvv.lanes[i] += weights[k + i] * v * v;
-      }
+      Lanes given;
+      load(x + k, given);
+      Lanes v = given * to_value;
+      nearest(v);
+      Lanes weight;
+      load(w + k, weight);
+      weight *= v;
+      xv += given * weight;
+      vv += v * weight;
     }
-    const double product = wxv.total();
-    const double squares = wvv.total();
+    const double product = sum(xv);
+    const double squares = sum(vv);
     if (squares > 0.0 && product * product > best * squares) {
       best = product * product / squares;
       best_scale = static_cast<float>(product / squares);
     }
+  };
+  for (int i = -tries; i <= tries; ++i) {
+    attempt(lowest * (1.0f + 0.2f * static_cast<float>(i) / static_cast<float>(tries)) / peak);
   }
+  attempt(1.0f / best_scale);
   return best_scale;
 }
 
-float fit_signed(const float* x, int columns, int offset) {
+struct NearestWhole {
+  float low;
+  float high;
+  FTLLM_INLINE void operator()(Lanes& v) const {
+    clamp(v, low, high);
+    round(v);
+  }
+};
+
+struct NearestInBook {
+  const NearestCode& book;
+  FTLLM_INLINE void operator()(Lanes& v) const {
+    Lanes found = Lanes{} + book.lowest();
+    for (int i = 0; i < book.step_count(); ++i) {
+      const NearestCode::Step& step = book.step(i);
+      found = v < Lanes{} + step.border ? found : Lanes{} + step.value;
+    }
+    v = found;
+  }
+};
+
+FTLLM_CLONES float fit_signed(const float* x, int columns, int offset) {
   const auto low = static_cast<float>(-offset);
   const auto high = static_cast<float>(offset - 1);
-  return fit_scale(x, columns, low,
-                   [=](float v) { return round_small(clamp_float(v, low, high)); });
+  return fit_scale(x, columns, low, offset < 32 ? 3 : 8, NearestWhole{low, high});
+}
+
+FTLLM_CLONES float fit_codebook(const float* x, int columns, const NearestCode& book) {
+  return fit_scale(x, columns, book.lowest(), 3, NearestInBook{book});
 }
 
 struct Affine {
@@ -94,66 +197,88 @@ struct Affine {
 };
 
 // The scale and min of least Σ w (x − scale · l − min)² where l are the codes of several ranges
-// around that of x. With `below_zero`, min is not above zero and the range includes it.
-Affine fit_affine(const float* x, int columns, int top, bool below_zero) {
-  const auto [low_at, high_at] = std::minmax_element(x, x + columns);
-  const float low = below_zero ? std::min(*low_at, 0.0f) : *low_at;
-  const float range = *high_at - low;
-  Affine best{range / static_cast<float>(top), low};
-  float weights[kMaxColumns];
-  if (!importance(x, columns, weights) || !(range > 0.0f)) return best;
+// within that of x, and then those of the best fit itself. With `below_zero`, min is not above zero
+// and the range includes it.
+FTLLM_CLONES Affine fit_affine(const float* x, int columns, int top, bool below_zero) {
+  constexpr float kCuts[] = {-0.2f, 0.2f, 0.6f};  // off either end of the range, in steps
+  const Range given = range_of(x, columns);
+  const float low = below_zero ? std::min(given.low, 0.0f) : given.low;
+  const float range = given.high - low;
+  const auto steps = static_cast<float>(top);
+  Affine best{range / steps, low};
+  if (!can_fit(range) || !(range > 0.0f)) return best;
   // In units of the range above its low end, so that nothing cancels.
   float y[kMaxColumns];
-  Sum sum_w;
-  Sum sum_wy;
-  Sum sum_wyy;
+  float w[kMaxColumns];
+  importance(x, columns, w);
+  Lanes sum_w{};
+  Lanes sum_y{};
+  Lanes sum_yy{};
   for (int k = 0; k < columns; k += kLanes) {
-    for (int i = 0; i < kLanes; ++i) {
-      const float w = weights[k + i];
-      y[k + i] = (x[k + i] - low) / range;
-      sum_w.lanes[i] += w;
-      sum_wy.lanes[i] += w * y[k + i];
-      sum_wyy.lanes[i] += w * y[k + i] * y[k + i];
-    }
+    Lanes v;
+    load(x + k, v);
+    v = (v - low) * (1.0f / range);
+    store(y + k, v);
+    Lanes weight;
+    load(w + k, weight);
+    sum_w += weight;
+    weight *= v;
+    sum_y += weight;
+    sum_yy += weight * v;
   }
-  const double w = sum_w.total();
-  const double wy = sum_wy.total();
-  const double wyy = sum_wyy.total();
+  const double n = sum(sum_w);
+  const double total = sum(sum_y);
+  const double squares = sum(sum_yy);
   const double zero = -static_cast<double>(low) / range;  // where x = 0 lies
   double least = HUGE_VAL;
-  for (int step = -6; step <= 6; ++step) {
-    const float to_code = static_cast<float>(top) + 0.15f * static_cast<float>(step);
-    Sum sum_wl;
-    Sum sum_wll;
-    Sum sum_wyl;
+  double best_scale = 1.0 / steps;
+  double best_min = 0.0;
+  const auto attempt = [&](float to_code, float offset) {
+    Lanes sum_l{};
+    Lanes sum_ll{};
+    Lanes sum_yl{};
     for (int k = 0; k < columns; k += kLanes) {
-      for (int i = 0; i < kLanes; ++i) {
-        const float code =
-            round_small(clamp_float(y[k + i] * to_code, 0.0f, static_cast<float>(top)));
-        sum_wl.lanes[i] += weights[k + i] * code;
-        sum_wll.lanes[i] += weights[k + i] * code * code;
-        sum_wyl.lanes[i] += weights[k + i] * code * y[k + i];
-      }
+      Lanes v;
+      load(y + k, v);
+      Lanes l = v * to_code + offset;
+      clamp(l, 0.0f, steps);
+      round(l);
+      Lanes weight;
+      load(w + k, weight);
+      weight *= l;
+      sum_l += weight;
+      sum_ll += weight * l;
+      sum_yl += weight * v;
     }
-    const double wl = sum_wl.total();
-    const double wll = sum_wll.total();
-    const double wyl = sum_wyl.total();
-    const double determinant = w * wll - wl * wl;
-    if (!(determinant > 0.0)) continue;
-    double scale = (w * wyl - wy * wl) / determinant;
-    double min = (wy - scale * wl) / w;
+    const double l = sum(sum_l);
+    const double ll = sum(sum_ll);
+    const double yl = sum(sum_yl);
+    const double determinant = n * ll - l * l;
+    if (!(determinant > 0.0)) return;
+    double scale = (n * yl - total * l) / determinant;
+    double min = (total - scale * l) / n;
     if (below_zero && min > zero) {
       min = zero;
-      scale = (wyl - min * wl) / wll;
+      scale = (yl - min * l) / ll;
     }
-    const double error = wyy - 2 * scale * wyl - 2 * min * wy + scale * scale * wll +
-                         2 * scale * min * wl + min * min * w;
+    const double error = squares - 2 * scale * yl - 2 * min * total + scale * scale * ll +
+                         2 * scale * min * l + min * min * n;
     if (error < least && scale > 0.0) {
       least = error;
-      best = {static_cast<float>(scale * range), static_cast<float>(min * range + low)};
+      best_scale = scale;
+      best_min = min;
+    }
+  };
+  for (const float bottom : kCuts) {
+    for (const float upper : kCuts) {
+      if (std::fabs(bottom - upper) > 0.5f) continue;
+      const float stretch = steps / (steps - bottom - upper);
+      attempt(steps * stretch, -bottom * stretch);
     }
   }
-  return best;
+  const double to_code = 1.0 / best_scale;
+  attempt(static_cast<float>(to_code), static_cast<float>(-best_min * to_code));
+  return {static_cast<float>(best_scale * range), static_cast<float>(best_min * range + low)};
 }
 
 }  // namespace
@@ -161,19 +286,15 @@ Affine fit_affine(const float* x, int columns, int top, bool below_zero) {
 void quantize_symmetric(const float* x, int columns, int limit, int offset, DecodedBlock& block) {
   block.scale = float_to_half(std::fabs(extreme(x, columns)) / static_cast<float>(limit));
   const float to_code = inverse(half_to_float(block.scale));
-  for (int k = 0; k < columns; ++k) {
-    const float code =
-        std::clamp(x[k] * to_code, -static_cast<float>(limit), static_cast<float>(limit));
-    block.codes[k] = clamp_code(code + static_cast<float>(offset), 255);
-  }
+  const auto shift = static_cast<float>(limit);
+  assign_codes(x, columns, to_code, shift, 2 * limit, block.codes);
+  for (int k = 0; k < columns; ++k) block.codes[k] += static_cast<uint8_t>(offset - limit);
 }
 
 void quantize_signed(const float* x, int columns, int offset, DecodedBlock& block) {
   block.scale = float_to_half(fit_signed(x, columns, offset));
   const float to_code = inverse(half_to_float(block.scale));
-  for (int k = 0; k < columns; ++k) {
-    block.codes[k] = clamp_code(x[k] * to_code + static_cast<float>(offset), 2 * offset - 1);
-  }
+  assign_codes(x, columns, to_code, static_cast<float>(offset), 2 * offset - 1, block.codes);
 }
 
 void quantize_affine(const float* x, int columns, int top, DecodedBlock& block) {
@@ -182,18 +303,16 @@ void quantize_affine(const float* x, int columns, int top, DecodedBlock& block) 
   block.min = float_to_half(fit.min);
   const float min = half_to_float(block.min);
   const float to_code = inverse(half_to_float(block.scale));
-  for (int k = 0; k < columns; ++k) block.codes[k] = clamp_code((x[k] - min) * to_code, top);
+  assign_codes(x, columns, to_code, -min * to_code, top, block.codes);
 }
 
 void quantize_zero_point(const float* x, int columns, DecodedBlock& block) {
-  const auto [low, high] = std::minmax_element(x, x + columns);
-  const float bottom = std::min(*low, 0.0f);
-  block.scale = float_to_half((std::max(*high, 0.0f) - bottom) / 15.0f);
+  const Range range = range_of(x, columns);
+  const float bottom = std::min(range.low, 0.0f);
+  block.scale = float_to_half((std::max(range.high, 0.0f) - bottom) / 15.0f);
   const float to_code = inverse(half_to_float(block.scale));
   block.min = clamp_code(-bottom * to_code, 15);
-  for (int k = 0; k < columns; ++k) {
-    block.codes[k] = clamp_code(x[k] * to_code + static_cast<float>(block.min), 15);
-  }
+  assign_codes(x, columns, to_code, static_cast<float>(block.min), 15, block.codes);
 }
 
 void quantize_affine_two_level(const float* x, int group, int top, int limit, DecodedBlock& block) {
@@ -215,9 +334,7 @@ void quantize_affine_two_level(const float* x, int group, int top, int limit, De
     block.group_min[g] = clamp_code(mins[g] * inverse(super_min), limit);
     const float to_code = inverse(super_scale * block.group_scale[g]);
     const float min = super_min * block.group_min[g];
-    for (int k = group * g; k < group * (g + 1); ++k) {
-      block.codes[k] = clamp_code((x[k] + min) * to_code, top);
-    }
+    assign_codes(x + group * g, group, to_code, min * to_code, top, block.codes + group * g);
   }
 }
 
@@ -231,9 +348,8 @@ void quantize_signed_two_level(const float* x, int offset, DecodedBlock& block) 
     const auto scale = static_cast<int>(std::lrintf(factor));
     block.group_scale[g] = static_cast<uint8_t>(static_cast<int8_t>(scale));
     const float to_code = inverse(super * static_cast<float>(scale));
-    for (int k = 16 * g; k < 16 * g + 16; ++k) {
-      block.codes[k] = clamp_code(x[k] * to_code + static_cast<float>(offset), 2 * offset - 1);
-    }
+    assign_codes(x + 16 * g, 16, to_code, static_cast<float>(offset), 2 * offset - 1,
+                 block.codes + 16 * g);
   }
 }
 
@@ -250,6 +366,14 @@ NearestCode::NearestCode(const Codebook& book, int codes) : book_(book) {
     nearest_[i] = static_cast<uint8_t>(best);
   }
   lowest_ = *std::min_element(book.values, book.values + codes);
+  int8_t sorted[16];
+  std::copy(book.values, book.values + codes, sorted);
+  std::sort(sorted, sorted + codes);
+  for (int i = 1; i < codes; ++i) {
+    steps_[i - 1] = {static_cast<float>(sorted[i - 1] + sorted[i]) / 2,
+                     static_cast<float>(sorted[i])};
+  }
+  step_count_ = codes - 1;
 }
 
 uint8_t NearestCode::code(float value) const {
@@ -258,8 +382,7 @@ uint8_t NearestCode::code(float value) const {
 }
 
 void quantize_codebook(const float* x, int columns, const NearestCode& book, DecodedBlock& block) {
-  block.scale =
-      float_to_half(fit_scale(x, columns, book.lowest(), [&](float v) { return book.value(v); }));
+  block.scale = float_to_half(fit_codebook(x, columns, book));
   const float to_value = inverse(half_to_float(block.scale));
   for (int k = 0; k < columns; ++k) block.codes[k] = book.code(x[k] * to_value);
 }
@@ -269,8 +392,7 @@ void quantize_codebook_two_level(const float* x, int group, const NearestCode& b
   const int groups = 256 / group;
   float scales[16];
   for (int g = 0; g < groups; ++g) {
-    scales[g] =
-        fit_scale(x + group * g, group, book.lowest(), [&](float v) { return book.value(v); });
+    scales[g] = fit_codebook(x + group * g, group, book);
     if (positive) scales[g] = std::fabs(scales[g]);
   }
   block.scale = float_to_half(std::fabs(extreme(scales, groups)) / (127.0f * factor));

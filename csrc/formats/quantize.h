@@ -1,12 +1,14 @@
 #pragma once
 
+#include <cstdint>
+
 #include "formats/format.h"
 
 // From float to a block format. Each fills `block` from x[0 .. columns); columns are a multiple of
 // 16. Where codes are few, the scale (and min) come from a search: for each of several ranges near
-// that of x the codes are assigned and a least-squares fit made of them, weighted by rms(x) + |x|;
-// the best fit wins. A value that is not finite, or too large for a binary16 scale, makes the
-// block's values infinite or NaN.
+// that of x, and then for the best fit, the codes are assigned and a least-squares fit made of
+// them, weighted by rms(x) + |x|; the best fit wins. A value that is not finite, or too large for a
+// binary16 scale, makes the block's values infinite or NaN.
 namespace ftllm {
 
 // code = round(x / scale) + offset with |x / scale| at most `limit`; scale = max|x| / limit.
@@ -39,9 +41,20 @@ class NearestCode {
   float value(float value) const { return book_.values[code(value)]; }
   float lowest() const { return lowest_; }
 
+  // From `border` on, `value` is nearer than the values before it.
+  struct Step {
+    float border;
+    float value;
+  };
+  // Step i of step_count(), in rising order; together with lowest(), every value.
+  const Step& step(int i) const { return steps_[i]; }
+  int step_count() const { return step_count_; }
+
  private:
   Codebook book_;
   float lowest_ = 0.0f;
+  Step steps_[15];
+  int step_count_ = 0;
   uint8_t nearest_[513];  // of the numbers from (i − 256) / 2 to (i − 255) / 2
 };
 

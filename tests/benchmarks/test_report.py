@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from report import percentile, print_report
+from report import percentile, print_markdown, print_report
 
 ROWS = [
     {"case": "prefill", "tokens/s": 1234.5, "ratio": 0.25},
@@ -26,6 +26,13 @@ def test_the_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     assert title == "Speed"
     assert len(head) == len(rule) == len(first) == len(second)
     assert first.split() == ["prefill", "1234", "0.25"]
+
+
+def test_markdown(capsys: pytest.CaptureFixture[str]) -> None:
+    print_markdown(ROWS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["| case | tokens/s | ratio |", "| --- | --- | --- |"]
+    assert lines[2] == "| prefill | 1234 | 0.25 |"
 
 
 def test_json_stands_alone_on_stdout(

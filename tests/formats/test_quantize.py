@@ -63,6 +63,31 @@ def test_the_search_beats_the_range(name: str, columns: int, top: int) -> None:
     assert relative_error(values, found) < 0.97 * relative_error(groups, plain)
 
 
+@pytest.mark.parametrize("name", ["int4g32", "int4g64", "int4g128", "int4g256"])
+def test_the_search_seldom_loses_to_the_range(name: str) -> None:
+    """In no group much, in all together clearly less: errors weighted by rms + |x|, which is what
+    the search makes least."""
+    columns = _core.format_block(name)[0]
+    values = np.random.default_rng(4).standard_t(5, (64, 1024)).astype(np.float32)
+    groups = values.reshape(-1, columns)
+    low, high = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
+    plain = np.rint((groups - low) / (high - low) * 15) / 15 * (high - low) + low
+    found = packed(name, 64, 1024, values.tobytes(), "f32").unpack().reshape(groups.shape)
+    weights = np.sqrt((groups**2).mean(axis=1, keepdims=True)) + np.abs(groups)
+    searched_error = (weights * (groups - found) ** 2).sum(axis=1)
+    plain_error = (weights * (groups - plain) ** 2).sum(axis=1)
+    assert (searched_error < 1.1 * plain_error).all()
+    assert searched_error.sum() < 0.93 * plain_error.sum()
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "iq4_nl"])
+def test_values_of_a_codebook_come_back(name: str) -> None:
+    """Blocks that a format holds exactly are found by its search, for every code."""
+    source = decode(name, random_blocks(name, 64, 2)).reshape(8, 256).astype(np.float32)
+    found = packed(name, 8, 256, source.tobytes(), "f32").unpack()
+    assert relative_error(source, found) < 0.012
+
+
 @pytest.mark.parametrize("name", _BLOCK_FORMATS)
 def test_zeros_stay_zeros(name: str) -> None:
     block = _core.format_block(name)[0]

@@ -79,7 +79,8 @@ def make_loader(
     [
         ("auto", None), ("float32", "f32"), ("float16", "f16"), ("bfloat16", "bf16"),
         ("int8", "int8"), ("int4g", "int4g128"), ("int4g32", "int4g32"), ("int4g64", "int4g64"),
-        ("int4g128", "int4g128"), ("int4g256", "int4g256"),
+        ("int4g128", "int4g128"), ("int4g256", "int4g256"), ("fp8_e4m3", "fp8"),
+        ("int8g", "int8"), ("int8g128", "int8"), ("int8g32", "q8_0"),
     ],
 )  # fmt: skip
 def test_dtype_names(dtype: str, expected: str | None) -> None:
@@ -217,3 +218,16 @@ def test_narrow_kv_caches_stay_close(kv_dtype: str, tmp_path: Path) -> None:
     model = build(path, replace(DEFAULTS, kv_cache_dtype=kv_dtype))
     found = chunked(model.core, row.prompt_ids, [0, 1], 5)
     assert cosine(found, row.logits) >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("int4g", "int8"), ("int4z32", "int8"), ("int4", "int8"), ("q4_0", "q4_0"), ("auto", "f32")],
+)
+def test_shared_keys_and_values_stay_at_8_bits(dtype: str, expected: str) -> None:
+    """Where int4… is asked for; the names of GGUF's formats mean every matrix of a layer."""
+    values = np.random.default_rng(1).standard_normal((32, 256)).astype(np.float32)
+    loader, _, _ = make_loader(
+        TensorData("k", (32, 256), "f32", values.data.cast("B")), dtype=dtype
+    )
+    assert loader.matrix("k", 32, 256, role="shared_kv").format == expected
