@@ -62,6 +62,8 @@ class FinishedEvent:
     prompt_tokens: int
     cached_tokens: int  # prompt tokens taken from the prefix cache
     output_tokens: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
     error: str | None = None
 
 

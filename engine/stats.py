@@ -26,6 +26,8 @@ class EngineStats:
     failed_steps: int
     prompt_tokens: int  # of requests whose prefill is complete, cached tokens included
     generated_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int  # drafts that were right
     finished_stop: int
     finished_length: int
     finished_aborted: int
