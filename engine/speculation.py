@@ -17,7 +17,7 @@ from ftllm.errors import OptionError
 METHODS = ("off", "ngram")
 
 MAX_STEP_DRAFTS = 15  # of all sequences together: the others wait for them
-_SHORTEST, _LONGEST = 2, 4  # n-grams that are looked up
+_SHORTEST, _LONGEST = 2, 8  # n-grams that are looked up
 _ROW_COST = 0.3  # of a further row, in steps of one row; measured
 _ALLOWANCE = 0.02  # tokens' worth of drafts that may be lost a token
 _START_CREDIT = 1.0
@@ -75,8 +75,7 @@ class NgramDrafter:
         if accepted < drafted:
             self._length = max(1, accepted)
         elif drafted:
-            # Rows double, so that they fill the kernels' tiles.
-            self._length = min(MAX_STEP_DRAFTS, max(self._length, 2 * drafted + 1))
+            self._length = min(MAX_STEP_DRAFTS, max(self._length, drafted + 1))
 
 
 def make_drafter(method: str, prompt_ids: Sequence[int]) -> Drafter | None:

@@ -26,14 +26,14 @@ class EngineStats:
     failed_steps: int
     prompt_tokens: int  # of requests whose prefill is complete, cached tokens included
     generated_tokens: int
-    drafted_tokens: int
-    accepted_tokens: int  # drafts that were right
     finished_stop: int
     finished_length: int
     finished_aborted: int
     finished_error: int
     rejected: int  # refused because the queue was full
     last_step_at: float  # end of the last step, or when work arrived at an idle engine
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right
 
     @property
     def kv_usage(self) -> float:
