@@ -62,9 +62,9 @@ class FinishedEvent:
     prompt_tokens: int
     cached_tokens: int  # prompt tokens taken from the prefix cache
     output_tokens: int
+    error: str | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
-    error: str | None = None
 
 
 Event = PromptLogprobsEvent | TokensEvent | FinishedEvent

@@ -184,7 +184,7 @@ class Scheduler:
         most = min(
             most,
             seq.max_len - len(seq.tokens) - 1,  # a step gives one token more than it has drafts
-            self.tables.draft_room(seq, spare=len(self.running)),
+            self.tables.draft_room(seq, spare=len(self.running) - 1),  # one for each other
         )
         if most < 1:
             return ()
