@@ -173,7 +173,7 @@ class Scheduler:
     def _with_drafts(self, decodes: list[Sequence], budget: int) -> Iterator[Chunk]:
         """Each decode's chunk. Those that want few drafts leave the more to the later ones."""
         price = row_price(len(decodes))
-        budget = min(budget, MAX_STEP_DRAFTS)
+        budget = min(budget, MAX_STEP_DRAFTS) if price < 1 else 0
         for place, seq in enumerate(decodes):
             share = -(-budget // (len(decodes) - place))
             drafts = () if seq.drafter is None else self._drafts(seq, seq.drafter, share, price)

@@ -16,11 +16,11 @@ from ftllm.errors import OptionError
 
 METHODS = ("off", "ngram")
 
-MAX_STEP_DRAFTS = 15  # of all sequences together: the others wait for them
+MAX_STEP_DRAFTS = 15  # of all sequences together, which wait for them
 _SHORTEST, _LONGEST = 2, 8  # n-grams that are looked up
-_ROW_COST = 0.3  # of a further row, in steps of one row; measured
+_ROW_COST = 0.3  # of a further row, in steps of one row; measured, see the ADR
 _ALLOWANCE = 0.02  # tokens' worth of drafts that may be lost a token
-_START_CREDIT = 1.0
+_START_CREDIT = 0.6
 _MAX_CREDIT = 5.0  # enough for MAX_STEP_DRAFTS of a sequence that decodes alone
 
 
@@ -31,10 +31,10 @@ def check_method(name: str) -> None:
 
 
 def row_price(decodes: int) -> float:
-    """Of one further row in a step where `decodes` sequences decode: the share of what a token
-    costs there. Near 1 when many do, for a step that computes and does not wait for memory has
-    nothing to give away."""
-    return _ROW_COST * decodes / (1 + _ROW_COST * (decodes - 1))
+    """Of a further row in a step where `decodes` sequences decode, in tokens. From 1 on no draft
+    can pay: with four rows a step computes for as long as it waits for weights, and further rows
+    cost what they may bring."""
+    return _ROW_COST * decodes
 
 
 class Drafter(Protocol):

@@ -46,16 +46,14 @@ def prompt(length: int, start: int = 0) -> list[int]:
 # --- the account -------------------------------------------------------------------------------
 
 
-def test_a_row_costs_more_among_many_but_less_than_a_token() -> None:
-    prices = [row_price(decodes) for decodes in range(1, 65)]
-    assert prices == sorted(prices)
-    assert prices[0] == pytest.approx(0.3)
-    assert prices[-1] < 1
+def test_a_row_costs_more_among_others() -> None:
+    assert [row_price(decodes) for decodes in (1, 2, 3)] == pytest.approx([0.3, 0.6, 0.9])
+    assert row_price(4) > 1
 
 
 @given(
     answers=st.lists(st.integers(0, 3), min_size=1, max_size=200),
-    decodes=st.integers(1, 16),
+    decodes=st.integers(1, 3),
     most=st.integers(1, MAX_STEP_DRAFTS),
 )
 def test_failing_drafts_cost_no_more_than_the_allowance(
@@ -76,7 +74,7 @@ def test_failing_drafts_cost_no_more_than_the_allowance(
         drafter.record(rest[: accepted + 1], drafted=len(drafts), accepted=accepted)
         place += accepted + 1
         won += accepted
-        assert paid <= 1 + won + 0.02 * place + 1e-9
+        assert paid <= 0.6 + won + 0.02 * place + 1e-9
 
 
 def test_drafts_grow_while_they_are_right_and_shrink_when_not() -> None:
@@ -187,13 +185,24 @@ def test_drafts_come_after_decodes_and_prefill() -> None:
 
 def test_sequences_share_the_drafts_of_a_step() -> None:
     driver = driver_of(FakeExecutor(num_blocks=64))
-    for name in "abcd":
-        driver.add(make_request(name, prompt(4, ord(name)), max_tokens=30))
+    for name, length in (("a", 30), ("b", 4), ("c", 30)):
+        driver.add(make_request(name, prompt(4, ord(name)), max_tokens=length))
     driver.step()
     driver.step()
-    assert rows(driver)[1] == [5, 5, 5, 4]
+    assert rows(driver)[1] == [6, 3, 9]  # the second leaves what it cannot use to the third
     driver.run()
     driver.verify()
+
+
+def test_no_drafts_where_they_cannot_pay() -> None:
+    driver = driver_of(FakeExecutor(num_blocks=64))
+    for name in "abcd":
+        driver.add(make_request(name, prompt(4, ord(name)), max_tokens=5 + ord(name) - ord("a")))
+    driver.run()
+    driver.verify()
+    # Four decode one by one; when the first has ended, the others draft.
+    assert rows(driver)[:5] == [[4] * 4, *[[1] * 4] * 4]
+    assert rows(driver)[5] == [1, 2, 3]
 
 
 def test_drafts_never_preempt_nor_take_the_blocks_that_others_need() -> None:
