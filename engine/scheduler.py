@@ -174,6 +174,9 @@ class Scheduler:
         """Each decode's chunk. Those that want few drafts leave the more to the later ones."""
         price = row_price(len(decodes))
         budget = min(budget, MAX_STEP_DRAFTS) if price < 1 else 0
+        if budget < 1:
+            yield from [Chunk(seq, 1) for seq in decodes]
+            return
         for place, seq in enumerate(decodes):
             share = -(-budget // (len(decodes) - place))
             drafts = () if seq.drafter is None else self._drafts(seq, seq.drafter, share, price)
@@ -249,6 +252,9 @@ class Scheduler:
     def _record(
         self, seq: Sequence, drafter: Drafter, drafts: Items[int], tokens: Items[int]
     ) -> None:
+        if not drafts:
+            drafter.record(tokens, drafted=0, accepted=0)
+            return
         accepted = sum(draft == token for draft, token in zip(drafts, tokens, strict=False))
         drafter.record(tokens, drafted=len(drafts), accepted=accepted)
         for counts in (self, seq):

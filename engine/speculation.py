@@ -19,9 +19,9 @@ METHODS = ("off", "ngram")
 MAX_STEP_DRAFTS = 15  # of all sequences together, which wait for them
 _SHORTEST, _LONGEST = 2, 8  # n-grams that are looked up
 _ROW_COST = 0.3  # of a further row, in steps of one row; measured, see the ADR
-_ALLOWANCE = 0.02  # tokens' worth of drafts that may be lost a token
-_START_CREDIT = 0.6
-_MAX_CREDIT = 5.0  # enough for MAX_STEP_DRAFTS of a sequence that decodes alone
+_ALLOWANCE = 0.01  # what drafts may lose a token, in tokens
+_START_CREDIT = 0.6  # two drafts of a sequence that decodes alone
+_MAX_CREDIT = 5.0  # enough for MAX_STEP_DRAFTS of it
 
 
 def check_method(name: str) -> None:

@@ -74,7 +74,7 @@ def test_failing_drafts_cost_no_more_than_the_allowance(
         drafter.record(rest[: accepted + 1], drafted=len(drafts), accepted=accepted)
         place += accepted + 1
         won += accepted
-        assert paid <= 0.6 + won + 0.02 * place + 1e-9
+        assert paid <= 0.6 + won + 0.01 * place + 1e-9
 
 
 def test_drafts_grow_while_they_are_right_and_shrink_when_not() -> None:
