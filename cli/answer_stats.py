@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftllm.outputs import TextDelta
+from ftllm.outputs import RequestOutput, TextDelta
 
 Clock = Callable[[], float]  # seconds
 
@@ -20,6 +20,8 @@ class AnswerStats:
     first_token_seconds: float | None  # from the request to its first token; None = no token
     decode_seconds: float  # from the first token to the last
     decode_tokens: int  # tokens that arrived after the first delta, during decode_seconds
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -34,6 +36,8 @@ class AnswerStats:
             parts.append(f"first token after {self.first_token_seconds:.2f} s")
         if self.prompt_tokens is not None:
             parts.append(f"prompt {self.prompt_tokens} tokens ({self.cached_tokens} cached)")
+        if self.drafted_tokens:
+            parts.append(f"{self.accepted_tokens} of {self.drafted_tokens} drafts accepted")
         return ", ".join(parts)
 
 
@@ -47,7 +51,7 @@ class AnswerMeter:
         self._last = self._start
         self._tokens = 0
         self._first_tokens = 0  # those of the first delta
-        self._prompt: tuple[int, int] | None = None
+        self._result: RequestOutput | None = None
 
     def count(self, delta: TextDelta) -> None:
         if delta.token_ids:
@@ -57,15 +61,17 @@ class AnswerMeter:
                 self._first = self._last
                 self._first_tokens = self._tokens
         if delta.result is not None:
-            self._prompt = (delta.result.prompt_tokens, delta.result.cached_tokens)
+            self._result = delta.result
 
     def stats(self) -> AnswerStats:
-        prompt, cached = self._prompt or (None, None)
+        result = self._result
         return AnswerStats(
-            prompt_tokens=prompt,
-            cached_tokens=cached,
+            prompt_tokens=None if result is None else result.prompt_tokens,
+            cached_tokens=None if result is None else result.cached_tokens,
             output_tokens=self._tokens,
             first_token_seconds=None if self._first is None else self._first - self._start,
             decode_seconds=0.0 if self._first is None else self._last - self._first,
             decode_tokens=self._tokens - self._first_tokens,
+            drafted_tokens=0 if result is None else result.drafted_tokens,
+            accepted_tokens=0 if result is None else result.accepted_tokens,
         )

@@ -196,6 +196,16 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = False,
+    speculative: Annotated[
+        str,
+        typer.Option(
+            "--speculative",
+            metavar="METHOD",
+            help="Decode several tokens a step where they can be guessed; the answer stays the"
+            " same. ngram: from repetitions in the request's own text. off: token by token.",
+            rich_help_panel=MEMORY_PANEL,
+        ),
+    ] = "off",
 ) -> "LoadOptions":
     """Gathers the options of one load."""
     from ftllm.loading import LoadOptions  # here, so that --help loads no engine
@@ -219,4 +229,5 @@ def load_options(
         max_batched_tokens=max_batched_tokens,
         max_queue=max_queue,
         prefix_caching=not no_prefix_cache,
+        speculative=speculative,
     )

@@ -15,6 +15,7 @@ from ftllm.cli.spread import Spread, percentile
 from ftllm.engine.engine import Engine
 from ftllm.engine.params import SamplingParams
 from ftllm.engine.request import Event, FinishedEvent, FinishReason, Request, TokensEvent
+from ftllm.engine.speculation import MAX_STEP_DRAFTS
 from ftllm.errors import FtllmError, OptionError
 
 _FIRST_TOKEN_ID = 16  # random prompts leave out the lowest ids, where control tokens often are
@@ -124,7 +125,8 @@ class SpeedTest:
         """Raise `OptionError` if the model cannot run the case as it was loaded."""
         config = self._engine.config
         steps = -(-case.prompt * case.batch // config.max_batched_tokens)
-        length = case.depth + case.prompt + case.tokens + steps + 1
+        per_step = 1 if config.speculative == "off" else 1 + MAX_STEP_DRAFTS
+        length = case.depth + case.prompt + case.tokens + (steps + 1) * per_step
         where = f"prompt {case.prompt}, depth {case.depth}, batch {case.batch}"
         if case.batch > config.max_batch:
             raise OptionError(

@@ -77,6 +77,18 @@ class BlockTables:
         self._append(seq, self.blocks.take())
         return True
 
+    def draft_room(self, seq: Sequence, *, spare: int) -> int:
+        """How many drafts `seq` can have while at least `spare` blocks stay available."""
+        free = max(0, self.blocks.available - spare)
+        return seq.room + free * self._block_size - len(seq.tokens)
+
+    def trim(self, seq: Sequence) -> None:
+        """Take back the blocks that only rejected drafts needed."""
+        while seq.room - self._block_size >= len(seq.tokens):
+            self.blocks.release(seq.blocks.pop())
+            self._rows[seq.slot, len(seq.blocks)] = -1
+            seq.room -= self._block_size
+
     def enter_full_blocks(self, seq: Sequence) -> None:
         """Enter the blocks that `seq` has filled; a block whose content is cached is replaced by
         the cached one, so that equal prefixes are stored once."""
@@ -121,6 +133,7 @@ class BlockTables:
             assert seq.room == len(seq.blocks) * self._block_size, f"{name}: room"
             assert len(set(seq.blocks)) == len(seq.blocks), f"{name} holds a block twice"
             assert seq.room >= len(seq.tokens) - 1, f"{name}: too few blocks"
+            assert seq.room < len(seq.tokens) + self._block_size, f"{name}: too many blocks"
             for entry, block in zip(seq.cached, seq.blocks, strict=False):
                 assert entry.block == block, f"{name}: block {block} is not its cached one"
             filled = seq.num_computed // self._block_size

@@ -21,6 +21,7 @@ from ftllm.engine.request_check import check_request
 from ftllm.engine.sampling import SamplerFactory, make_sampler
 from ftllm.engine.scheduler import Deliveries, Scheduler
 from ftllm.engine.sequence import Sequence
+from ftllm.engine.speculation import make_drafter
 from ftllm.engine.stats import EngineStats, FinishRate
 from ftllm.errors import EngineStoppedError, QueueFullError, RequestError
 
@@ -106,7 +107,8 @@ class Engine:
         with self._wakeup:
             self._check_room(request.request_id)  # before the work of making a sampler
         sampler = make_sampler(self._make_sampler, request)
-        live = _Live(Sequence(request, sampler, self._limits.context_len), sink)
+        drafter = make_drafter(self._config.speculative, request.prompt_ids)
+        live = _Live(Sequence(request, sampler, self._limits.context_len, drafter), sink)
         with self._wakeup:
             self._check_room(request.request_id)
             if not self._live:
@@ -142,6 +144,8 @@ class Engine:
             failed_steps=self._failed_steps,
             prompt_tokens=scheduler.prompt_tokens,
             generated_tokens=scheduler.generated_tokens,
+            drafted_tokens=scheduler.drafted_tokens,
+            accepted_tokens=scheduler.accepted_tokens,
             finished_stop=scheduler.finished[FinishReason.STOP],
             finished_length=scheduler.finished[FinishReason.LENGTH],
             finished_aborted=scheduler.finished[FinishReason.ABORTED],

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ftllm.engine.plan import Executor
+from ftllm.engine.speculation import check_method
 from ftllm.errors import OptionError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Raises `OptionError` naming the field when a value is not positive."""
+    """Raises `OptionError` naming the field when a value is out of range."""
 
     max_model_len: int  # tokens of prompt and output together
     max_batch: int  # sequences in one step
     max_batched_tokens: int  # token rows in one step
     max_queue: int = 256  # requests that may wait beyond the max_batch that run; 0 is allowed
     prefix_caching: bool = True
+    speculative: str = "off"  # one of speculation.METHODS
     vocab_size: int  # token ids are below it
 
     def __post_init__(self) -> None:
@@ -29,6 +31,7 @@ class EngineConfig:
         ):
             if value < low:
                 raise OptionError(f"{name} is {value}; it must be at least {low}.")
+        check_method(self.speculative)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ class CoreExecutor:
             output_rows=plan.output_rows,
             output_targets=plan.output_targets,
             output_top=plan.output_top,
+            output_drafts=plan.output_drafts,
             samplers=plan.samplers,
         )
         return StepResult(token_ids, logprobs, top_ids, top_logprobs)

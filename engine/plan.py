@@ -1,6 +1,8 @@
 """The border between the scheduler and the executor: one step's work and its result.
 
-A step runs T token rows that belong to S sequences, and reads logits at R of those rows.
+A step runs T token rows that belong to S sequences, and reads logits at R of those rows. The last
+rows of a sequence may be drafts, guesses at its next tokens: a sequence with d drafts samples at
+its last d + 1 rows, each as if the drafts up to it were right.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ class StepPlan:
     output_rows: Int32Array  # (R,) rows whose logits are read, ascending
     output_targets: Int32Array  # (R,) -1: sample; else the token whose logprob is asked for
     output_top: Int32Array  # (R,) how many most likely tokens to report, 0 to 20; -1: no logprob
+    output_drafts: Int32Array  # (R,) tokens up to the row that its sampler counts as accepted
     samplers: tuple[_core.Sampler | None, ...]  # (R,) None where output_targets >= 0
 
 

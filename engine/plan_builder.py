@@ -14,15 +14,16 @@ from ftllm.engine.sequence import Sequence
 
 
 class Chunk(NamedTuple):
-    """The next `rows` pending tokens of a sequence."""
+    """The next `rows` pending tokens of a sequence; all of them where `drafts` follow."""
 
     seq: Sequence
     rows: int
+    drafts: Items[int] = ()
 
     @property
-    def samples(self) -> bool:
-        """Whether its last row gives the next token."""
-        return self.rows == self.seq.pending
+    def samples(self) -> int:
+        """How many of its rows sample: none, or its last pending one and the drafts."""
+        return 1 + len(self.drafts) if self.rows == self.seq.pending else 0
 
 
 def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
@@ -34,9 +35,10 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
     output_rows: list[int] = []
     output_targets: list[int] = []
     output_top: list[int] = []
+    output_drafts: list[int] = []
     samplers: list[_core.Sampler | None] = []
     width = 0
-    for seq, rows in chunks:
+    for seq, rows, drafts in chunks:
         params = seq.request.params
         begin, first_row = seq.num_computed, len(token_ids)
         end = begin + rows
@@ -46,14 +48,18 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
             output_rows += range(first_row, first_row + targets)
             output_targets += seq.tokens[begin + 1 : begin + 1 + targets]
             output_top += [-1 if top is None else top] * targets
+            output_drafts += [0] * targets
             samplers += [None] * targets
-        if end == len(seq.tokens):
-            output_rows.append(first_row + rows - 1)
-            output_targets.append(-1)
-            output_top.append(-1 if params.logprobs is None else params.logprobs)
-            samplers.append(seq.sampler)
         token_ids += seq.tokens[begin:end]
-        row_starts.append(first_row + rows)
+        if end == len(seq.tokens):
+            samples = 1 + len(drafts)
+            output_rows += range(len(token_ids) - 1, len(token_ids) - 1 + samples)
+            output_targets += [-1] * samples
+            output_top += [-1 if params.logprobs is None else params.logprobs] * samples
+            output_drafts += range(samples)
+            samplers += [seq.sampler] * samples
+            token_ids += drafts
+        row_starts.append(len(token_ids))
         context_lens.append(begin)
         slots.append(seq.slot)
         width = max(width, len(seq.blocks))
@@ -65,6 +71,7 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
         output_rows=_frozen(output_rows),
         output_targets=_frozen(output_targets),
         output_top=_frozen(output_top),
+        output_drafts=_frozen(output_drafts),
         samplers=tuple(samplers),
     )
 

@@ -63,6 +63,8 @@ class FinishedEvent:
     cached_tokens: int  # prompt tokens taken from the prefix cache
     output_tokens: int
     error: str | None = None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
 
 
 Event = PromptLogprobsEvent | TokensEvent | FinishedEvent

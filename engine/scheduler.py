@@ -1,8 +1,10 @@
 """Chooses what each step computes: schedule → (executor) → commit, or rollback if it failed.
 
 First come first served within a priority. A step holds one row for every sequence that decodes,
-then chunks of prefill up to the token budget. Blocks for all known tokens are taken at admission;
-a decode that finds no block for its next token preempts the last running sequence.
+then chunks of prefill up to the token budget, then drafts of the decodes where budget is left.
+Blocks for all known tokens are taken at admission; a decode that finds no block for its next token
+preempts the last running sequence. Drafts take only blocks that nobody else will need soon, and
+give them back when they fail.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Sequence as Items
 from operator import attrgetter
 
 from ftllm.engine.block_tables import BlockTables
@@ -27,11 +30,13 @@ from ftllm.engine.request import (
     TokensEvent,
 )
 from ftllm.engine.sequence import Sequence
+from ftllm.engine.speculation import MAX_STEP_DRAFTS, Drafter, row_price
 
 Deliveries = dict[str, list[Event]]
 """Events of one step by request id, in the order in which they happened."""
 
 _ORDER = attrgetter("order")
+_NO_DRAFT = -1  # equals no token
 
 _NO_LOGITS = "no logit of the next token is a number; the weights or the prompt overflow"
 
@@ -50,6 +55,8 @@ class Scheduler:
         self.preemptions = 0
         self.prompt_tokens = 0  # of requests whose prefill is complete, cached tokens included
         self.generated_tokens = 0
+        self.drafted_tokens = 0
+        self.accepted_tokens = 0  # drafts that were right
         self.finished: Counter[FinishReason] = Counter()
 
     @property
@@ -72,12 +79,14 @@ class Scheduler:
         """The next step, or None when there is no work. `commit` or `rollback` must follow."""
         assert self._step is None, "the last step was neither committed nor rolled back"
         self._make_room()
-        chunks = [Chunk(seq, 1) for seq in self.running if seq.pending == 1]
-        budget = self._limits.max_batched_tokens - len(chunks)
+        decodes = [seq for seq in self.running if seq.pending == 1]
+        budget = self._limits.max_batched_tokens - len(decodes)
+        chunks: list[Chunk] = []
         prefills = self._prefills()
         while budget > 0 and (seq := next(prefills, None)) is not None:
             chunks.append(Chunk(seq, min(seq.pending, budget)))
             budget -= chunks[-1].rows
+        chunks = [*self._with_drafts(decodes, budget), *chunks]
         if not chunks:
             assert not self._live, "requests are live, but none can advance"
             return None
@@ -90,24 +99,22 @@ class Scheduler:
         events: Deliveries = {}
         row = 0
         for chunk in self._take_step(plan):
-            seq, rows = chunk
-            samples = chunk.samples
-            for _ in range(seq.targets(rows)):
+            seq, samples = chunk.seq, chunk.samples
+            for _ in range(seq.targets(chunk.rows)):
                 self._add_prompt_logprobs(seq, readout, row)
                 row += 1
-            seq.num_computed += rows
-            if 0 < seq.next_full <= seq.num_computed:
-                self.tables.enter_full_blocks(seq)
             if samples:
-                events[seq.request.request_id] = self._add_token(seq, readout, row)
-                row += 1
+                events[seq.request.request_id] = self._add_tokens(chunk, readout, row)
+                row += samples
+            else:
+                self._advance(seq, chunk.rows)
         return events
 
     def rollback(self, plan: StepPlan, error: str) -> Deliveries:
         """Undo a step that failed: nothing of it counts, and its sequences end with `error`."""
         return {
             seq.request.request_id: [self._finish(seq, FinishReason.ERROR, error)]
-            for seq, _ in self._take_step(plan)
+            for seq, *_ in self._take_step(plan)
         }
 
     def check(self) -> None:
@@ -163,29 +170,98 @@ class Scheduler:
         insort(self.running, seq, key=_ORDER)
         return seq
 
-    def _add_token(self, seq: Sequence, readout: Readout, row: int) -> list[Event]:
+    def _with_drafts(self, decodes: list[Sequence], budget: int) -> Iterator[Chunk]:
+        """Each decode's chunk. Those that want few drafts leave the more to the later ones."""
+        price = row_price(len(decodes))
+        budget = min(budget, MAX_STEP_DRAFTS) if price < 1 else 0
+        if budget < 1:
+            yield from [Chunk(seq, 1) for seq in decodes]
+            return
+        for place, seq in enumerate(decodes):
+            share = -(-budget // (len(decodes) - place))
+            drafts = () if seq.drafter is None else self._drafts(seq, seq.drafter, share, price)
+            budget -= len(drafts)
+            yield Chunk(seq, 1, drafts)
+
+    def _drafts(self, seq: Sequence, drafter: Drafter, most: int, price: float) -> Items[int]:
+        most = min(
+            most,
+            seq.max_len - len(seq.tokens) - 1,  # a step gives one token more than it has drafts
+            self.tables.draft_room(seq, spare=len(self.running) - 1),  # one for each other
+        )
+        if most < 1:
+            return ()
+        drafts = drafter.propose(most, price)
+        while seq.room < len(seq.tokens) + len(drafts):
+            self.tables.grow(seq)
+        return drafts
+
+    def _advance(self, seq: Sequence, rows: int) -> None:
+        """The K/V of the next `rows` known tokens is in the cache."""
+        seq.num_computed += rows
+        if 0 < seq.next_full <= seq.num_computed:
+            self.tables.enter_full_blocks(seq)
+
+    def _add_tokens(self, chunk: Chunk, readout: Readout, row: int) -> list[Event]:
+        """Take what was sampled from `row` on: up to the first token that is not as drafted."""
+        seq = chunk.seq
         request_id, params = seq.request.request_id, seq.request.params
-        token = readout.token_ids[row]
-        if token < 0:
-            return [self._finish(seq, FinishReason.ERROR, _NO_LOGITS)]
+        known = len(seq.tokens)
+        reason = self._sample(chunk, readout, row)
+        tokens = tuple(seq.tokens[known:])
+        self._advance(seq, chunk.rows + max(0, len(tokens) - 1))
+        if seq.drafter is not None:
+            self._record(seq, seq.drafter, chunk.drafts, tokens)
         events: list[Event] = []
-        if seq.prompt_logprobs is not None:
-            events.append(PromptLogprobsEvent(request_id, tuple(seq.prompt_logprobs)))
-            seq.prompt_logprobs = None
-        if len(seq.tokens) == seq.num_prompt:
-            self.prompt_tokens += seq.num_prompt
-        self.generated_tokens += 1
-        seq.sampler.accept(token)
-        seq.tokens.append(token)
-        logprobs: tuple[TokenLogprobs, ...] | None = None
-        if params.logprobs is not None:
-            logprobs = (readout.logprobs(row, params.logprobs),)
-        events.append(TokensEvent(request_id, (token,), logprobs))
-        if token in params.stop_token_ids:
-            events.append(self._finish(seq, FinishReason.STOP))
-        elif len(seq.tokens) == seq.max_len:
-            events.append(self._finish(seq, FinishReason.LENGTH))
+        if tokens:
+            if seq.prompt_logprobs is not None:
+                events.append(PromptLogprobsEvent(request_id, tuple(seq.prompt_logprobs)))
+                seq.prompt_logprobs = None
+            if known == seq.num_prompt:
+                self.prompt_tokens += seq.num_prompt
+            self.generated_tokens += len(tokens)
+            logprobs: tuple[TokenLogprobs, ...] | None = None
+            if (top := params.logprobs) is not None:
+                rows = range(row, row + len(tokens))
+                logprobs = tuple(readout.logprobs(place, top) for place in rows)
+            events.append(TokensEvent(request_id, tokens, logprobs))
+        if reason is not None:
+            error = _NO_LOGITS if reason is FinishReason.ERROR else None
+            events.append(self._finish(seq, reason, error))
         return events
+
+    def _sample(self, chunk: Chunk, readout: Readout, row: int) -> FinishReason | None:
+        """Append the tokens that count to the sequence; returns how it ended, if it did."""
+        seq = chunk.seq
+        stops = seq.request.params.stop_token_ids
+        for token, draft in zip(
+            readout.token_ids[row : row + chunk.samples], (*chunk.drafts, _NO_DRAFT), strict=True
+        ):
+            if token < 0:
+                return FinishReason.ERROR
+            seq.sampler.accept(token)
+            seq.tokens.append(token)
+            if token in stops:
+                return FinishReason.STOP
+            if len(seq.tokens) == seq.max_len:
+                return FinishReason.LENGTH
+            if token != draft:
+                break
+        return None
+
+    def _record(
+        self, seq: Sequence, drafter: Drafter, drafts: Items[int], tokens: Items[int]
+    ) -> None:
+        if not drafts:
+            drafter.record(tokens, drafted=0, accepted=0)
+            return
+        accepted = sum(draft == token for draft, token in zip(drafts, tokens, strict=False))
+        drafter.record(tokens, drafted=len(drafts), accepted=accepted)
+        for counts in (self, seq):
+            counts.drafted_tokens += len(drafts)
+            counts.accepted_tokens += accepted
+        if accepted < len(drafts):
+            self.tables.trim(seq)
 
     def _add_prompt_logprobs(self, seq: Sequence, readout: Readout, row: int) -> None:
         top = seq.request.params.prompt_logprobs

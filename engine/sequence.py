@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ftllm import _core
 from ftllm.engine.prefix_cache import CachedBlock
 from ftllm.engine.request import FinishedEvent, FinishReason, Request, TokenLogprobs
+from ftllm.engine.speculation import Drafter
 
 NO_SLOT = -1
 
@@ -18,6 +19,7 @@ class Sequence:
     request: Request
     sampler: _core.Sampler  # kept over preemptions: it counts the tokens already sent
     context_len: int  # tokens that any request may reach
+    drafter: Drafter | None = None  # None: it decodes token by token
     max_len: int = field(init=False)  # tokens of prompt and output at which this one ends
     tokens: list[int] = field(init=False)  # the prompt, then the output
     num_computed: int = 0  # tokens whose K/V is in the cache
@@ -30,6 +32,8 @@ class Sequence:
     blocked_at: int = -1  # KvBlocks.releases when it last found too few blocks
     cached_tokens: int | None = None  # prompt tokens found in the cache; None before it first runs
     prompt_logprobs: list[TokenLogprobs | None] | None = None  # while they are being collected
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
@@ -68,6 +72,8 @@ class Sequence:
             prompt_tokens=self.num_prompt,
             cached_tokens=self.cached_tokens or 0,
             output_tokens=len(self.tokens) - self.num_prompt,
+            drafted_tokens=self.drafted_tokens,
+            accepted_tokens=self.accepted_tokens,
             error=error,
         )
 

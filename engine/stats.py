@@ -32,6 +32,8 @@ class EngineStats:
     finished_error: int
     rejected: int  # refused because the queue was full
     last_step_at: float  # end of the last step, or when work arrived at an idle engine
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right
 
     @property
     def kv_usage(self) -> float:

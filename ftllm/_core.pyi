@@ -155,6 +155,7 @@ class Executor:
         output_rows: _Int32Array,
         output_targets: _Int32Array,
         output_top: _Int32Array,
+        output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
         trace: Literal[False] = False,
     ) -> _Step:
@@ -174,6 +175,7 @@ class Executor:
         output_rows: _Int32Array,
         output_targets: _Int32Array,
         output_top: _Int32Array,
+        output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
         trace: Literal[True],
     ) -> tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array, dict[str, _Float32Array]]:
@@ -191,6 +193,20 @@ class Executor:
     def max_sequences(self) -> int: ...
     @property
     def workspace_bytes(self) -> int: ...
+
+class NgramIndex:
+    """A sequence's tokens, and what followed earlier occurrences of its end.
+
+    N-grams count from `shortest` tokens on; those longer than `longest` are not told apart.
+    """
+
+    def __init__(self, *, shortest: int, longest: int) -> None: ...
+    def append(self, token_ids: Sequence[int]) -> None: ...
+    def continuation(self, count: int) -> list[int]:
+        """The `count` tokens after the latest earlier occurrence of the longest n-gram that ends
+        the sequence; past its end they go on with themselves. Empty if there is none."""
+
+    def __len__(self) -> int: ...
 
 class Sampler:
     """Sampling state of one request: its parameters, token counts and random stream.
@@ -219,8 +235,11 @@ class Sampler:
     @property
     def num_accepted(self) -> int: ...
 
-def sample_row(sampler: Sampler, logits: _Float32Array) -> int:
-    """The token that `sampler` draws from one row of logits; -1: no logit is finite. For tests."""
+def sample_row(sampler: Sampler, logits: _Float32Array, drafts: Sequence[int] = ()) -> int:
+    """The token that `sampler` draws from one row of logits, as if it had accepted `drafts`.
+
+    Raises `ValueError` when no logit is above -inf. For tests.
+    """
 
 def score_row(
     logits: _Float32Array, target: int, top_n: int

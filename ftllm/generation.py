@@ -79,6 +79,12 @@ class Generation:
         """Prompt tokens taken from the prefix cache; known at the end."""
         return self._finished.cached_tokens if self._finished else 0
 
+    @property
+    def drafts(self) -> tuple[int, int]:
+        """Tokens drafted and accepted; known at the end."""
+        end = self._finished
+        return (0, 0) if end is None else (end.drafted_tokens, end.accepted_tokens)
+
     def take(self, event: Event) -> tuple[str, tuple[int, ...]]:
         """Adds an event; returns the text and token ids that it brought.
 
@@ -189,4 +195,6 @@ def request_output(job: Job, generations: list[Generation]) -> RequestOutput:
         outputs=tuple(generation.output() for generation in generations),
         prompt_logprobs=first.prompt_logprobs,
         cached_tokens=first.cached_tokens,
+        drafted_tokens=sum(generation.drafts[0] for generation in generations),
+        accepted_tokens=sum(generation.drafts[1] for generation in generations),
     )

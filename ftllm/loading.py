@@ -17,6 +17,7 @@ from ftllm.engine.checkpoints import (
 from ftllm.engine.engine import Engine
 from ftllm.engine.engine_config import EngineConfig
 from ftllm.engine.machine import parse_size
+from ftllm.engine.speculation import check_method
 from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
 from ftllm.progress import Progress
@@ -43,6 +44,7 @@ class LoadOptions:
     max_model_len: int | None = None
     max_queue: int = 256
     prefix_caching: bool = True
+    speculative: str = "off"  # or "ngram": drafts from the request's own text
     cache_dir: Path | None = None
     revision: str | None = None
     ori: Path | None = None  # folder whose tokenizer and config win over a GGUF's own
@@ -83,6 +85,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     """
     build_options = _build_options(options)
     build_options.check()
+    check_method(options.speculative)
     files = resolve(
         options.model,
         cache_dir=options.cache_dir,
@@ -113,6 +116,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         max_batched_tokens=options.max_batched_tokens,
         max_queue=options.max_queue,
         prefix_caching=options.prefix_caching,
+        speculative=options.speculative,
         vocab_size=built.config.vocab_size,
     )
     name = options.model_name or files.name

@@ -35,6 +35,8 @@ class RequestOutput:
     outputs: tuple[CompletionOutput, ...]  # by index
     prompt_logprobs: tuple[TokenLogprob | None, ...] | None  # None for the first token
     cached_tokens: int  # prompt tokens of the first answer taken from the prefix cache
+    drafted_tokens: int = 0  # guesses of speculative decoding, over all answers
+    accepted_tokens: int = 0  # those that were right
 
     @property
     def prompt_tokens(self) -> int:

@@ -55,6 +55,8 @@ class ChoiceStream:
         self.failure: EngineFailureError | EngineStoppedError | None = None
         self.output_tokens = 0
         self.cached_tokens = 0
+        self.drafted_tokens = 0
+        self.accepted_tokens = 0
         self._stop_ids = params.stop_token_ids
         self._wants_prompt_logprobs = params.prompt_logprobs is not None
         self._echo = plan.prompt.echo
@@ -110,6 +112,8 @@ class ChoiceStream:
     def _finish(self, event: FinishedEvent) -> str:
         self.finished = True
         self.cached_tokens = event.cached_tokens
+        self.drafted_tokens = event.drafted_tokens
+        self.accepted_tokens = event.accepted_tokens
         if self.stopped:  # whatever ended the sequence came after the answer was complete
             return ""
         if event.reason is FinishReason.ERROR:

@@ -17,15 +17,24 @@ class Usage:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right
 
     def body(self) -> dict[str, object]:
-        """OpenAI's usage object."""
-        return {
+        """OpenAI's usage object. Drafts are reported as its predictions are, when there were any;
+        rejected ones are no completion tokens here."""
+        body: dict[str, object] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
+        if self.drafted_tokens:
+            body["completion_tokens_details"] = {
+                "accepted_prediction_tokens": self.accepted_tokens,
+                "rejected_prediction_tokens": self.drafted_tokens - self.accepted_tokens,
+            }
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,8 @@ class Generation:
             prompt_tokens=sum(len(stream.plan.prompt.ids) for stream in first_choices),
             cached_tokens=sum(stream.cached_tokens for stream in first_choices),
             completion_tokens=sum(stream.output_tokens for stream in self._streams),
+            drafted_tokens=sum(stream.drafted_tokens for stream in self._streams),
+            accepted_tokens=sum(stream.accepted_tokens for stream in self._streams),
         )
 
 

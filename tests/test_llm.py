@@ -150,6 +150,12 @@ def test_n_answers_are_requests_of_their_own_with_seeds_in_a_row() -> None:
     assert len({request.request_id for request in engine.requests}) == 3
 
 
+def test_drafts_are_summed_over_the_answers() -> None:
+    with opened(fake_model(drafts=(9, 5))[0]) as llm:
+        (result,) = llm.generate("hi", SamplingParams(n=2))
+    assert (result.drafted_tokens, result.accepted_tokens) == (18, 10)
+
+
 def test_logprobs_carry_the_tokens_text() -> None:
     model, _ = fake_model(lambda prompt: "z")
     with opened(model) as llm:

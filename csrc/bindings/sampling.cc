@@ -12,6 +12,7 @@
 
 #include "bindings/bindings.h"
 #include "sampling/logprobs.h"
+#include "sampling/ngram_index.h"
 #include "sampling/philox.h"
 #include "sampling/sampler.h"
 
@@ -42,10 +43,10 @@ uint64_t seed_bits(const py::int_& seed) {
   }
 }
 
-int32_t sample_row(const Sampler& sampler, const Row& logits) {
+int32_t sample_row(const Sampler& sampler, const Row& logits, const std::vector<int32_t>& drafts) {
   const std::span<const float> row = view(logits);
   std::vector<float> scratch(Sampler::scratch_size(row.size()));
-  const SampleResult result = sampler.sample(row, scratch);
+  const SampleResult result = sampler.sample(row, scratch, drafts);
   if (!result.ok) throw std::invalid_argument("No logit of the row is above -inf.");
   return result.token_id;
 }
@@ -102,9 +103,19 @@ void bind_sampling(py::module_& m) {
            py::arg("min_tokens"), py::arg("stop_token_ids"), py::arg("prompt_ids"))
       .def("accept", &Sampler::accept, py::arg("token_id"), "Counts a token as generated.")
       .def_property_readonly("num_accepted", &Sampler::num_accepted);
+  py::class_<NgramIndex>(m, "NgramIndex",
+                         "A sequence's tokens, and what followed earlier occurrences of its end.")
+      .def(py::init<int64_t, int64_t>(), py::kw_only(), py::arg("shortest"), py::arg("longest"))
+      .def(
+          "append",
+          [](NgramIndex& index, const std::vector<int32_t>& tokens) { index.append(tokens); },
+          py::arg("token_ids"))
+      .def("continuation", &NgramIndex::continuation, py::arg("count"))
+      .def("__len__", &NgramIndex::size);
   m.def("sample_row", &sample_row, py::arg("sampler"), py::arg("logits").noconvert(),
-        "The sampler's next token for one row of float32 logits (V,); ValueError if none is above "
-        "-inf.");
+        py::arg("drafts") = std::vector<int32_t>{},
+        "The sampler's next token for one row of float32 logits (V,), as if it had accepted "
+        "`drafts`; ValueError if none is above -inf.");
   m.def("score_row", &score_row, py::arg("logits").noconvert(), py::arg("target"), py::arg("top_n"),
         "Log-probability of `target`, ids (top_n,) and log-probabilities (top_n,) of the most "
         "likely tokens of one row of float32 logits (V,).");

@@ -65,7 +65,7 @@ void Executor::check(const StepInput& input) const {
            std::to_string(limits_.sequences) + " sequences fit");
   }
   if (input.output_targets.size() != outputs || input.output_top.size() != outputs ||
-      input.samplers.size() != outputs) {
+      input.output_drafts.size() != outputs || input.samplers.size() != outputs) {
     refuse("the output arrays differ in length");
   }
   if (input.row_starts[0] != 0 || input.row_starts[sequences] != tokens) {
@@ -91,7 +91,8 @@ void Executor::check(const StepInput& input) const {
   for (size_t i = 0; i < outputs; ++i) {
     const bool samples = input.output_targets[i] < 0;
     if (input.output_rows[i] < 0 || input.output_rows[i] >= tokens ||
-        input.output_targets[i] >= vocabulary || samples != (input.samplers[i] != nullptr)) {
+        input.output_targets[i] >= vocabulary || samples != (input.samplers[i] != nullptr) ||
+        input.output_drafts[i] < 0 || input.output_drafts[i] > input.output_rows[i]) {
       refuse("output " + std::to_string(i) + " is malformed");
     }
   }
@@ -160,7 +161,10 @@ void Executor::sample_slice(const StepInput& input, const StepOutput& output, in
         sampling_scratch_.data() + static_cast<size_t>(thread) * scratch_size, scratch_size);
     int32_t token = input.output_targets[row];
     if (token < 0) {
-      const SampleResult sampled = input.samplers[row]->sample(row_logits, scratch);
+      const auto count = static_cast<size_t>(input.output_drafts[row]);
+      const auto end = static_cast<size_t>(input.output_rows[row]) + 1;
+      const SampleResult sampled = input.samplers[row]->sample(
+          row_logits, scratch, input.token_ids.subspan(end - count, count));
       token = sampled.ok ? sampled.token_id : -1;
     }
     output.token_ids[row] = token;

@@ -24,6 +24,7 @@ struct StepInput {
   std::span<const int32_t> output_rows;
   std::span<const int32_t> output_targets;
   std::span<const int32_t> output_top;
+  std::span<const int32_t> output_drafts;
   std::span<const Sampler* const> samplers;
 };
 

@@ -58,11 +58,17 @@ Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
 
 void Sampler::accept(int32_t token_id) {
   require(token_id >= 0, "token_id", token_id, "at least 0");
-  if (options_.repetition_penalty != 1 || options_.presence_penalty != 0 ||
-      options_.frequency_penalty != 0) {
-    ++seen(token_id).generated;
-  }
+  if (counts_tokens()) ++seen(token_id).generated;
   ++num_accepted_;
+}
+
+bool Sampler::counts_tokens() const noexcept {
+  return options_.repetition_penalty != 1 || options_.presence_penalty != 0 ||
+         options_.frequency_penalty != 0;
+}
+
+int64_t Sampler::accepted_with(std::span<const int32_t> drafts) const noexcept {
+  return num_accepted_ + static_cast<int64_t>(drafts.size());
 }
 
 Sampler::SeenToken& Sampler::seen(int32_t token_id) {
@@ -73,52 +79,66 @@ Sampler::SeenToken& Sampler::seen(int32_t token_id) {
 
 bool Sampler::greedy() const noexcept { return options_.temperature < kGreedyBelow; }
 
-bool Sampler::masks_stop_tokens() const noexcept {
-  return num_accepted_ < options_.min_tokens && !options_.stop_token_ids.empty();
+bool Sampler::masks_stop_tokens(int64_t accepted) const noexcept {
+  return accepted < options_.min_tokens && !options_.stop_token_ids.empty();
 }
 
-bool Sampler::adjusts_logits() const noexcept {
-  return !options_.logit_bias.empty() || !seen_.empty() || masks_stop_tokens();
+bool Sampler::adjusts_logits(std::span<const int32_t> drafts) const noexcept {
+  return !options_.logit_bias.empty() || !seen_.empty() || (counts_tokens() && !drafts.empty()) ||
+         masks_stop_tokens(accepted_with(drafts));
 }
 
-void Sampler::adjust(std::span<float> logits) const noexcept {
+// `generated`: how often the token was accepted; it may be in the prompt too.
+void Sampler::penalize(float& logit, int64_t generated) const noexcept {
+  logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+  if (generated > 0) {
+    logit -= options_.presence_penalty;
+    logit -= options_.frequency_penalty * static_cast<float>(generated);
+  }
+  logit = std::min(logit, std::numeric_limits<float>::max());  // a small penalty can overflow it
+}
+
+void Sampler::adjust(std::span<float> logits, std::span<const int32_t> drafts) const noexcept {
   const auto in_vocabulary = [&](int32_t id) { return static_cast<size_t>(id) < logits.size(); };
   for (const auto& [id, bias] : options_.logit_bias) {
     if (in_vocabulary(id)) logits[static_cast<size_t>(id)] += bias;
   }
   for (const auto& [id, generated] : seen_) {
     if (!in_vocabulary(id)) continue;
-    float& logit = logits[static_cast<size_t>(id)];
-    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
-    if (generated > 0) {
-      logit -= options_.presence_penalty;
-      logit -= options_.frequency_penalty * static_cast<float>(generated);
-    }
-    logit = std::min(logit, std::numeric_limits<float>::max());  // a small penalty can overflow it
+    penalize(logits[static_cast<size_t>(id)],
+             generated + std::count(drafts.begin(), drafts.end(), id));
   }
-  if (!masks_stop_tokens()) return;
+  if (counts_tokens()) {
+    for (auto draft = drafts.begin(); draft != drafts.end(); ++draft) {
+      const bool repeated = std::find(drafts.begin(), draft, *draft) != draft;
+      if (repeated || seen_index_.contains(*draft) || !in_vocabulary(*draft)) continue;
+      penalize(logits[static_cast<size_t>(*draft)], std::count(draft, drafts.end(), *draft));
+    }
+  }
+  if (!masks_stop_tokens(accepted_with(drafts))) return;
   for (const int32_t id : options_.stop_token_ids) {
     if (in_vocabulary(id)) logits[static_cast<size_t>(id)] = -kInfinity;
   }
 }
 
-SampleResult Sampler::sample(std::span<const float> logits,
-                             std::span<float> scratch) const noexcept {
+SampleResult Sampler::sample(std::span<const float> logits, std::span<float> scratch,
+                             std::span<const int32_t> drafts) const noexcept {
   const std::span<float> row = scratch.first(logits.size());
-  if (!greedy() || adjusts_logits()) {
+  if (!greedy() || adjusts_logits(drafts)) {
     distribution::copy_clean(logits, row);
-    adjust(row);
+    adjust(row, drafts);
     logits = row;
   }
   const int32_t likeliest = distribution::first_largest(logits);
   if (likeliest < 0) return {0, false};
   if (greedy()) return {likeliest, true};
   const float largest = row[static_cast<size_t>(likeliest)];
-  return {draw(row, largest, scratch.subspan(row.size(), row.size())), true};
+  const std::span<float> spare = scratch.subspan(row.size(), row.size());
+  return {draw(row, largest, spare, accepted_with(drafts)), true};
 }
 
-int32_t Sampler::draw(std::span<float> weights, float largest,
-                      std::span<float> spare) const noexcept {
+int32_t Sampler::draw(std::span<float> weights, float largest, std::span<float> spare,
+                      int64_t accepted) const noexcept {
   distribution::exponentiate(weights, largest, 1 / options_.temperature);
   float threshold = options_.min_p;
   if (options_.top_k > 0) {
@@ -128,7 +148,7 @@ int32_t Sampler::draw(std::span<float> weights, float largest,
   if (options_.top_p < 1) {
     threshold = distribution::keep_share(weights, threshold, options_.top_p, spare);
   }
-  const double number = uniform(options_.seed, static_cast<uint64_t>(num_accepted_));
+  const double number = uniform(options_.seed, static_cast<uint64_t>(accepted));
   return distribution::draw(weights, threshold, number, spare);
 }
 

@@ -64,8 +64,10 @@ class Sampler {
   // How many floats of working memory `sample` needs for a vocabulary.
   static constexpr size_t scratch_size(size_t vocab_size) { return 2 * vocab_size; }
 
-  // The next token for a row of V logits. `scratch` has scratch_size(V) floats and is overwritten.
-  SampleResult sample(std::span<const float> logits, std::span<float> scratch) const noexcept;
+  // The next token for a row of V logits, as if `drafts` had been accepted. `scratch` has
+  // scratch_size(V) floats and is overwritten.
+  SampleResult sample(std::span<const float> logits, std::span<float> scratch,
+                      std::span<const int32_t> drafts = {}) const noexcept;
 
  private:
   struct SeenToken {
@@ -74,10 +76,14 @@ class Sampler {
   };
 
   bool greedy() const noexcept;
-  bool masks_stop_tokens() const noexcept;
-  bool adjusts_logits() const noexcept;
-  void adjust(std::span<float> logits) const noexcept;
-  int32_t draw(std::span<float> weights, float largest, std::span<float> spare) const noexcept;
+  bool counts_tokens() const noexcept;
+  bool masks_stop_tokens(int64_t accepted) const noexcept;
+  bool adjusts_logits(std::span<const int32_t> drafts) const noexcept;
+  void adjust(std::span<float> logits, std::span<const int32_t> drafts) const noexcept;
+  void penalize(float& logit, int64_t generated) const noexcept;
+  int32_t draw(std::span<float> weights, float largest, std::span<float> spare,
+               int64_t accepted) const noexcept;
+  int64_t accepted_with(std::span<const int32_t> drafts) const noexcept;
   SeenToken& seen(int32_t token_id);
 
   SamplingOptions options_;

@@ -47,6 +47,14 @@ def test_standard_output_gets_only_the_answer(loader: Loader) -> None:
     assert loader.options == [LoadOptions(model="some/model", threads=2)]
 
 
+def test_drafts_are_counted_where_there_are_any(loader: Loader) -> None:
+    assert "drafts" not in invoke("--prompt", "hi").stderr
+    loader.use(fake_model(drafts=(9, 5)))
+    result = invoke("--prompt", "hi", "--speculative", "ngram")
+    assert "5 of 9 drafts accepted" in result.stderr
+    assert loader.options[-1].speculative == "ngram"
+
+
 def test_prompt_from_a_pipe(loader: Loader) -> None:
     assert invoke(stdin="from\na pipe").stdout == "<user:from\na pipe;assistant:>\n"
 

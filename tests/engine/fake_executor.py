@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,9 +65,12 @@ class FakeSampler:
     def num_accepted(self) -> int:
         return len(self.accepted)
 
-    def sample(self, logits: int, vocab_size: int) -> int:
-        token = mix(logits, self.seed, self.num_accepted, self._history) % vocab_size
-        while token in self.stop_token_ids and self.num_accepted < self.min_tokens:
+    def sample(self, logits: int, vocab_size: int, drafts: Sequence[int] = ()) -> int:
+        number, history = self.num_accepted + len(drafts), self._history
+        for draft in drafts:
+            history = mix(history, draft)
+        token = mix(logits, self.seed, number, history) % vocab_size
+        while token in self.stop_token_ids and number < self.min_tokens:
             token = (token + 1) % vocab_size
         return token
 
@@ -114,7 +118,8 @@ class FakeExecutor:
             sampler: object = plan.samplers[index]
             if target < 0:
                 assert isinstance(sampler, FakeSampler)
-                target = sampler.sample(logits[row], self.vocab_size)
+                drafts = plan.token_ids[row + 1 - int(plan.output_drafts[index]) : row + 1]
+                target = sampler.sample(logits[row], self.vocab_size, drafts.tolist())
             else:
                 assert sampler is None
             tokens.append(target)
@@ -157,6 +162,7 @@ class FakeExecutor:
             plan.output_rows,
             plan.output_targets,
             plan.output_top,
+            plan.output_drafts,
         )
         for array in arrays:
             assert array.dtype == np.int32
@@ -172,11 +178,31 @@ class FakeExecutor:
         assert ((plan.token_ids >= 0) & (plan.token_ids < self.vocab_size)).all()
         outputs = len(plan.output_rows)
         assert plan.output_targets.shape == plan.output_top.shape == (outputs,)
+        assert plan.output_drafts.shape == (outputs,)
         assert len(plan.samplers) == outputs
         assert (np.diff(plan.output_rows) > 0).all()
         assert ((plan.output_rows >= 0) & (plan.output_rows < rows)).all()
         assert ((plan.output_top >= -1) & (plan.output_top <= 20)).all()
+        self._check_drafts(plan)
         self._check_tables(plan)
+
+    def _check_drafts(self, plan: StepPlan) -> None:
+        """A sequence samples at its last rows alone, one after the other, with its own sampler."""
+        outputs = zip(
+            plan.output_rows.tolist(),
+            plan.output_targets.tolist(),
+            plan.output_drafts.tolist(),
+            plan.samplers,
+            strict=True,
+        )
+        sampled = {row: (drafts, sampler) for row, goal, drafts, sampler in outputs if goal < 0}
+        for first, end in pairwise(plan.row_starts.tolist()):
+            rows = [row for row in range(first, end) if row in sampled]
+            assert rows == list(range(end - len(rows), end)), "a row between drafts is not sampled"
+            assert [sampled[row][0] for row in rows] == list(range(len(rows))), "drafts"
+            assert len({id(sampled[row][1]) for row in rows}) <= 1, "drafts of another sequence"
+        targets = plan.output_targets >= 0
+        assert not plan.output_drafts[targets].any(), "a scored row has drafts"
 
     def _check_tables(self, plan: StepPlan) -> None:
         holders: dict[int, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from typing import cast
 
@@ -31,6 +32,7 @@ from ftllm.engine.request import (
 from ftllm.engine.sampling import SamplerFactory, make_sampler
 from ftllm.engine.scheduler import Deliveries, Scheduler
 from ftllm.engine.sequence import Sequence
+from ftllm.engine.speculation import Drafter
 
 FAKE_SAMPLER = cast(SamplerFactory, FakeSampler)
 
@@ -43,6 +45,7 @@ class SchedulerDriver:
         max_model_len: int = 1000,
         prefix_caching: bool = True,
         chain_hash: ChainHash = chain_hash,
+        make_drafter: Callable[[Request], Drafter | None] = lambda _: None,
     ) -> None:
         self.executor = executor
         config = EngineConfig(
@@ -53,6 +56,7 @@ class SchedulerDriver:
         )
         self.limits = EngineLimits.of(config, executor)
         cache = PrefixCache(self.limits.block_size, chain_hash=chain_hash)
+        self.make_drafter = make_drafter
         self.scheduler = Scheduler(self.limits, cache=cache if prefix_caching else None)
         self.requests: dict[str, Request] = {}
         self.events: dict[str, list[Event]] = {}
@@ -61,7 +65,8 @@ class SchedulerDriver:
         self.requests[request.request_id] = request
         self.events[request.request_id] = []
         sampler = make_sampler(FAKE_SAMPLER, request)
-        self.scheduler.add(Sequence(request, sampler, self.limits.context_len))
+        drafter = self.make_drafter(request)
+        self.scheduler.add(Sequence(request, sampler, self.limits.context_len, drafter))
         self.scheduler.check()
 
     def abort(self, request_id: str) -> None:
@@ -143,16 +148,18 @@ def verify_events(
     digests = prefix_digests(request.prompt_ids)
     for event in rest:
         assert isinstance(event, TokensEvent)
-        (token,) = event.token_ids
-        if params.logprobs is None:
-            assert event.logprobs is None
-        else:
-            entry = _expected_logprobs(mix(*digests), token, params.logprobs, vocab_size)
-            assert event.logprobs == (entry,)
-        digests.append(mix(token, len(digests), digests[-1]))
-        tokens.append(token)
+        assert event.token_ids
+        entries: list[TokenLogprobs] = []
+        for token in event.token_ids:
+            if params.logprobs is not None:
+                logits = mix(*digests)
+                entries.append(_expected_logprobs(logits, token, params.logprobs, vocab_size))
+            digests.append(mix(token, len(digests), digests[-1]))
+            tokens.append(token)
+        assert event.logprobs == (None if params.logprobs is None else tuple(entries))
     assert (last.prompt_tokens, last.output_tokens) == (len(request.prompt_ids), len(tokens))
     assert 0 <= last.cached_tokens < last.prompt_tokens
+    assert 0 <= last.accepted_tokens <= min(last.drafted_tokens, last.output_tokens)
     if last.reason in (FinishReason.ABORTED, FinishReason.ERROR):
         assert tokens == expected[: len(tokens)]
         assert (last.error is None) == (last.reason is FinishReason.ABORTED)

@@ -10,7 +10,7 @@ from ftllm.engine.readout import Readout
 def plan(rows: int) -> StepPlan:
     none = np.zeros(0, np.int32)
     outputs = np.arange(rows, dtype=np.int32)
-    return StepPlan(none, none, none, none.reshape(0, 0), outputs, none, none, (None,) * rows)
+    return StepPlan(none, none, none, none.reshape(0, 0), outputs, none, none, none, (None,) * rows)
 
 
 def result() -> StepResult:

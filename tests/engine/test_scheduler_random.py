@@ -9,11 +9,13 @@ from fake_executor import FakeExecutor
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from oracle_drafter import OracleDrafter
 from scheduler_driver import SchedulerDriver, make_request
 
 from ftllm.engine.params import SamplingParams
 from ftllm.engine.prefix_cache import chain_hash
 from ftllm.engine.request import Request
+from ftllm.engine.speculation import Drafter, make_drafter
 
 BASES = [[(seed * 13 + place * 5) % 50 for place in range(40)] for seed in range(3)]
 
@@ -21,6 +23,15 @@ BASES = [[(seed * 13 + place * 5) % 50 for place in range(40)] for seed in range
 def weak_hash(prefix: int, tokens: tuple[int, ...]) -> int:
     """Collides often."""
     return sum(tokens) % 5
+
+
+ERROR_RATES = {"right": 0.0, "half right": 0.3, "wrong": 1.0}
+
+
+def drafter_of(request: Request, kind: str, context_len: int) -> Drafter | None:
+    if kind in ERROR_RATES:
+        return OracleDrafter(request, error_rate=ERROR_RATES[kind], context_len=context_len)
+    return make_drafter(kind, request.prompt_ids)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -32,6 +43,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_model_len=st.integers(12, 60),
         prefix_caching=st.sampled_from([True, True, True, False]),
         collide=st.sampled_from([False, False, True]),
+        drafts=st.sampled_from(["off", "ngram", "right", "half right", "wrong"]),
     )
     def start(
         self,
@@ -42,6 +54,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_model_len: int,
         prefix_caching: bool,
         collide: bool,
+        drafts: str,
     ) -> None:
         executor = FakeExecutor(
             block_size=block_size,
@@ -54,6 +67,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             max_model_len=max_model_len,
             prefix_caching=prefix_caching,
             chain_hash=weak_hash if collide else chain_hash,
+            make_drafter=lambda request: drafter_of(
+                request, drafts, self.driver.limits.context_len
+            ),
         )
         self.count = 0
 
@@ -142,8 +158,9 @@ def random_request(rng: random.Random, name: str, context_len: int) -> Request:
     return make_request(name, prompt[: context_len - 1], params, priority=rng.choice([0, 0, 1]))
 
 
+@pytest.mark.parametrize("drafts", ["off", "half right"])
 @pytest.mark.parametrize("seed", range(12))
-def test_busy_pool(seed: int) -> None:
+def test_busy_pool(seed: int, drafts: str) -> None:
     """Many requests at once in a pool for two or three, with aborts and failures among them."""
     rng = random.Random(seed)
     block_size = rng.choice([1, 2, 4, 7])
@@ -153,7 +170,9 @@ def test_busy_pool(seed: int) -> None:
         max_batch=rng.choice([3, 8]),
         max_batched_tokens=rng.choice([8, 20, 64]),
     )
-    driver = SchedulerDriver(executor, max_model_len=48)
+    driver = SchedulerDriver(
+        executor, max_model_len=48, make_drafter=lambda request: drafter_of(request, drafts, 48)
+    )
     for count in range(40):
         driver.add(random_request(rng, f"r{count}", driver.limits.context_len))
         for _ in range(rng.randrange(6)):
@@ -162,8 +181,10 @@ def test_busy_pool(seed: int) -> None:
             driver.abort(f"r{rng.randrange(count + 1)}")
     driver.run()
     driver.verify()
-    assert driver.scheduler.preemptions > 0
+    # With drafts requests take fewer steps, and not every one of these workloads gets crowded.
+    assert driver.scheduler.preemptions > 0 or drafts != "off"
     assert driver.scheduler.tables.hit_tokens > 0
+    assert (driver.scheduler.accepted_tokens > 0) == (drafts != "off")
 
 
 def test_the_same_requests_alone() -> None:

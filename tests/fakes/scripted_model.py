@@ -62,7 +62,8 @@ class ScriptedEngine:
     """Answers each prompt with `reply(prompt text)` and EOS, one token a step, on its thread.
 
     It knows what the engine promises: greedy stops, max_tokens, aborts at the next step, a bounded
-    queue, exactly one terminal event. `fail_on` makes the request of that prompt fail.
+    queue, exactly one terminal event. `fail_on` makes the request of that prompt fail; `drafts` are
+    the tokens it claims to have drafted and accepted.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ScriptedEngine:
         *,
         config: EngineConfig,
         fail_on: str | None = None,
+        drafts: tuple[int, int] = (0, 0),
     ) -> None:
         self.config = config
         self.requests: list[Request] = []
@@ -79,6 +81,7 @@ class ScriptedEngine:
         self.most_live = 0
         self._reply = reply
         self._fail_on = fail_on
+        self._drafts = drafts
         self._live: dict[str, _Live] = {}
         self._wakeup = threading.Condition()
         self._stopped = False
@@ -172,6 +175,8 @@ class ScriptedEngine:
             prompt_tokens=len(live.request.prompt_ids),
             cached_tokens=1,
             output_tokens=len(live.sent),
+            drafted_tokens=self._drafts[0],
+            accepted_tokens=self._drafts[1],
             error=error,
         )
 
@@ -193,6 +198,7 @@ def fake_model(
     max_queue: int = 8,
     max_model_len: int = 200,
     fail_on: str | None = None,
+    drafts: tuple[int, int] = (0, 0),
     defaults: GenerationDefaults | None = None,
 ) -> tuple[LoadedModel, ScriptedEngine]:
     """A model that answers each prompt with `reply(prompt)`, and its engine, not started."""
@@ -203,7 +209,7 @@ def fake_model(
         max_queue=max_queue,
         vocab_size=VOCAB_SIZE,
     )
-    engine = ScriptedEngine(reply, config=config, fail_on=fail_on)
+    engine = ScriptedEngine(reply, config=config, fail_on=fail_on, drafts=drafts)
     model = LoadedModel(
         name="scripted",
         engine=engine,  # type: ignore[arg-type]  # the parts of Engine that its callers use

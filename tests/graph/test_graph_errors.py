@@ -250,6 +250,15 @@ _BROKEN_STEPS: dict[str, tuple[Callable[[Arrays], object], str]] = {
     "a target beyond": (
         lambda s: s.update(output_targets=np.array([8, 0], np.int32)), "output 0 is malformed"
     ),
+    "more drafts than rows": (
+        lambda s: s.update(output_drafts=np.array([3, 0], np.int32)), "output 0 is malformed"
+    ),
+    "a negative number of drafts": (
+        lambda s: s.update(output_drafts=np.array([0, -1], np.int32)), "output 1 is malformed"
+    ),
+    "drafts of another length": (
+        lambda s: s.update(output_drafts=np.zeros(1, np.int32)), "differ in length"
+    ),
     "no sampler": (
         lambda s: s.update(output_targets=np.array([0, -1], np.int32)), "output 1 is malformed"
     ),
@@ -269,6 +278,7 @@ def sound_step() -> Arrays:
         "output_rows": np.array([2, 4], np.int32),
         "output_targets": np.zeros(2, np.int32),
         "output_top": np.full(2, -1, np.int32),
+        "output_drafts": np.zeros(2, np.int32),
         "samplers": (None, None),
     }
 

@@ -207,6 +207,7 @@ def test_outputs_come_in_slices_of_any_number(count: int) -> None:
         output_rows=rows,
         output_targets=np.zeros(count, np.int32),
         output_top=np.full(count, -1, np.int32),
+        output_drafts=np.zeros(count, np.int32),
         samplers=(None,) * count,
         trace=True,
     )

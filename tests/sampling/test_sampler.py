@@ -318,6 +318,23 @@ def test_a_draw_depends_on_seed_and_position_alone() -> None:
     assert _core.sample_row(late, logits[20]) == first[20]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+@pytest.mark.parametrize("name", ADJUSTMENTS)
+def test_drafts_count_as_accepted_and_leave_no_trace(name: str, temperature: float) -> None:
+    fields = {field: getattr(ADJUSTMENTS[name], field) for field in Options.__slots__}
+    options = Options(**{**fields, "temperature": temperature, "seed": 11})
+    rng = np.random.default_rng(5)
+    for seed in range(60):
+        accepted = rng.integers(0, VOCAB, rng.integers(0, 6)).tolist()
+        drafts = rng.integers(0, 12, rng.integers(0, 9)).tolist()  # few ids: some come twice
+        logits, sampler = row(seed, scale=0.7), options.sampler(accepted)
+        plain = _core.sample_row(sampler, logits)
+        wanted = _core.sample_row(options.sampler([*accepted, *drafts]), logits)
+        assert _core.sample_row(sampler, logits, drafts) == wanted
+        assert _core.sample_row(sampler, logits) == plain
+        assert sampler.num_accepted == len(accepted)
+
+
 def test_seeds_and_positions_give_different_draws() -> None:
     logits = np.zeros(100_000, np.float32)
     seeds = {_core.sample_row(Options(seed=seed).sampler(), logits) for seed in range(200)}

@@ -54,6 +54,7 @@ class FakeEngine:
         self.alive = True
         self.last_step_at = time.monotonic()
         self.requests: list[Request] = []
+        self.drafts = (0, 0)  # tokens drafted and accepted, as its answers claim
         self.aborted: list[str] = []
         self.steps = 0
         self.shut_down = False
@@ -188,6 +189,8 @@ class FakeEngine:
                 cached_tokens=CACHED_TOKENS,
                 output_tokens=live.sent,
                 error=error,
+                drafted_tokens=self.drafts[0],
+                accepted_tokens=self.drafts[1],
             )
         )
         live.sink(events)

@@ -40,6 +40,16 @@ def test_a_whole_answer(api: Api, engine: FakeEngine) -> None:
     assert engine.aborted == []
 
 
+def test_drafts_are_reported_as_predictions(api: Api, engine: FakeEngine) -> None:
+    engine.drafts = (9, 5)
+    body = api.chat(n=2).json()
+    assert body["usage"]["completion_tokens"] == 2 * 4
+    assert body["usage"]["completion_tokens_details"] == {
+        "accepted_prediction_tokens": 10,
+        "rejected_prediction_tokens": 8,
+    }
+
+
 def test_a_stream(api: Api) -> None:
     chunks = chunks_of(api.chat(stream=True))
     assert len({chunk["id"] for chunk in chunks}) == 1

@@ -52,10 +52,40 @@ def test_text_and_finish_reason() -> None:
     assert (choice.output_tokens, choice.cached_tokens) == (3, 1)
 
 
+def test_drafts_are_told_at_the_end() -> None:
+    choice = stream()
+    feed(choice, tokens(HELLO), FinishedEvent("r", FinishReason.LENGTH, 2, 1, 9, None, 7, 4))
+    assert (choice.drafted_tokens, choice.accepted_tokens) == (7, 4)
+
+
 def test_one_delta_for_a_backlog() -> None:
     choice = stream()
     (delta,) = choice.feed([tokens(HELLO), tokens(WORLD), finished(FinishReason.LENGTH)])
     assert (delta.text, delta.finish_reason) == ("Hello world", "length")
+
+
+def test_a_stop_string_within_the_tokens_of_one_step() -> None:
+    choice = stream(stops=("o w",), logprobs=1)
+    deltas = choice.feed([tokens(HELLO, WORLD, HELLO, top=1)])
+    assert [delta.text for delta in deltas] == ["Hell"]
+    assert [entry.token_id for delta in deltas for entry in delta.logprobs] == [HELLO]
+    assert choice.stopped
+    assert choice.output_tokens == 2
+
+
+def test_several_tokens_a_step_are_the_same_answer() -> None:
+    ids = [HELLO, WORLD, 0xC3, 0xA9, HELLO]
+    one, many = stream(logprobs=2), stream(logprobs=2)
+    singly = feed(one, *(tokens(token_id, top=2) for token_id in ids), tokens(EOS, top=2))
+    together = feed(many, tokens(*ids[:3], top=2), tokens(*ids[3:], EOS, top=2))
+    for deltas in (singly, together):
+        assert "".join(delta.text for delta in deltas) == "Hello worldéHello"
+    entries = [
+        [entry for delta in deltas for entry in delta.logprobs] for deltas in (singly, together)
+    ]
+    assert entries[0] == entries[1]
+    assert len(entries[0]) == len(ids)
+    assert one.output_tokens == many.output_tokens == len(ids) + 1
 
 
 def test_a_stop_token_is_not_text() -> None:

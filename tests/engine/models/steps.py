@@ -57,6 +57,7 @@ def trace(core: _core.Executor, parts: Sequence[Part]) -> Mapping[str, Float32Ar
         output_rows=np.arange(total, dtype=np.int32),
         output_targets=np.zeros(total, np.int32),
         output_top=np.full(total, -1, np.int32),
+        output_drafts=np.zeros(total, np.int32),
         samplers=(None,) * total,
         trace=True,
     )
