@@ -16,7 +16,7 @@ struct NeonVectors {
   static constexpr int kLanes = 4;
   static constexpr int kTileRows = 4;
   static constexpr int kTilePanels = 2;
-  static constexpr int kDirectTiles = 1;  // up to so many, unpacking in registers is faster
+  static constexpr int kDirectTiles = 2;  // up to so many, unpacking in registers is faster
   static constexpr int kFloatRows = 6;
   static constexpr int kFloatPanels = 3;
   static constexpr int kScoreRows = 2;
