@@ -11,6 +11,16 @@
 // there, so that each instantiation is private to its unit.
 namespace ftllm {
 
+// The linear kernel of a block format: the ISA's own where it has one.
+template <class Isa, class Format>
+constexpr auto block_kernel() {
+  if constexpr (requires(const LinearTask& task) { Isa::template linear<Format>(task); }) {
+    return &Isa::template linear<Format>;
+  } else {
+    return &linear_block<Isa, Format>;
+  }
+}
+
 template <class Isa>
 constexpr KernelTable make_kernel_table(const char* name) {
   return KernelTable{
@@ -20,7 +30,7 @@ constexpr KernelTable make_kernel_table(const char* name) {
       .tile_panels = Isa::kTilePanels,
       .linear = {linear_float<Isa, ElementF32>, linear_float<Isa, ElementF16>,
                  linear_float<Isa, ElementBF16>, linear_float<Isa, ElementFp8>,
-#define FTLLM_LINEAR(id, Format) linear_block<Isa, Format>,
+#define FTLLM_LINEAR(id, Format) block_kernel<Isa, Format>(),
                  FTLLM_BLOCK_FORMATS(FTLLM_LINEAR)
 #undef FTLLM_LINEAR
       },

@@ -34,19 +34,19 @@ template <class Isa, class Element, int kRows>
   typename Isa::F acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) acc[r][v] = Isa::zero();
   }
   for (int d = 0; d < head_dim; ++d) {
     typename Isa::F keys[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       keys[v] = Element::template load<Isa>(k + (d * kKvBlock + v * Isa::kLanes) * Element::kBytes);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const auto value = Isa::set1(q[r * head_dim + d]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) acc[r][v] = Isa::fma(keys[v], value, acc[r][v]);
     }
   }

@@ -224,17 +224,23 @@ void linear_unpacked(const LinearTask& task, int64_t panel_bytes, int64_t p) noe
   }
 }
 
+// All rows for panels as they are packed.
+template <class Isa, class Format>
+void linear_packed(const LinearTask& task) noexcept {
+  for (int64_t p = task.panel_begin; p < task.panel_end; ++p) {
+    for (int64_t row = task.row_begin; row < task.row_end; row += Isa::kTileRows) {
+      linear_block_rows<Isa, ShapeOf<Format>, PackedSource<Isa, Format>, Isa::kTileRows, 1>(
+          task, task.panels + p * task.panel_bytes, task.panel_bytes, p, row);
+    }
+  }
+}
+
 template <class Isa, class Format>
 void linear_block(const LinearTask& task) noexcept {
   using Shape = ShapeOf<Format>;
   constexpr int kPanels = Isa::kTilePanels;
   if (task.row_end - task.row_begin <= Isa::kDirectTiles * Isa::kTileRows) {
-    for (int64_t p = task.panel_begin; p < task.panel_end; ++p) {
-      for (int64_t row = task.row_begin; row < task.row_end; row += Isa::kTileRows) {
-        linear_block_rows<Isa, Shape, PackedSource<Isa, Format>, Isa::kTileRows, 1>(
-            task, task.panels + p * task.panel_bytes, task.panel_bytes, p, row);
-      }
-    }
+    linear_packed<Isa, Format>(task);
     return;
   }
   const int64_t blocks = (task.columns + kActivationBlock - 1) / kActivationBlock;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from functools import cache
@@ -12,7 +13,20 @@ import pytest
 
 from ftllm import _core
 
-_ISAS = ("scalar", "avx2", "avx512vnni")
+# Of this architecture, the best last, with the flag of /proc/cpuinfo that each one needs most. AMX
+# needs the kernel's permission besides.
+_FLAGS = (
+    {"neondot": "asimddp"}
+    if platform.machine() == "aarch64"
+    else {
+        "avx2": "avx2",
+        "avxvnni": "avx_vnni",
+        "avx512": "avx512dq",
+        "avx512vnni": "avx512_vnni",
+        "amx": None,
+    }
+)
+_ISAS = ("scalar", *_FLAGS)
 _ROOT = Path(__file__).parents[2]
 _FOLDERS = ("tests/kernels", "tests/formats")
 
@@ -32,7 +46,11 @@ print(_core.isa(), float(y[0, 0]) * 2.0**24, _core.panel_rows())
 _EXPECTED = {
     "scalar": "scalar 0.0 8",
     "avx2": "avx2 1.0 8",
+    "avxvnni": "avxvnni 1.0 8",
+    "avx512": "avx512 1.0 16",
     "avx512vnni": "avx512vnni 1.0 16",
+    "amx": "amx 1.0 16",
+    "neondot": "neondot 1.0 4",
 }
 
 
@@ -63,8 +81,7 @@ def runs_here(isa: str) -> bool:
 @pytest.mark.parametrize("isa", _ISAS)
 def test_the_forced_one_runs(isa: str) -> None:
     if not runs_here(isa):
-        flag = {"avx2": "avx2", "avx512vnni": "avx512_vnni"}[isa]
-        assert flag not in Path("/proc/cpuinfo").read_text("utf-8").split()
+        assert _FLAGS[isa] not in Path("/proc/cpuinfo").read_text("utf-8").split()
         return
     probe = run(isa, "-c", _PROBE)
     assert probe.stdout.strip() == _EXPECTED[isa], probe.stderr
