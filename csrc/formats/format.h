@@ -91,20 +91,21 @@ struct CodePlanes {
   static typename Isa::I load(const uint8_t* planes, int j) {
     using I = typename Isa::I;
     constexpr int stride = 4 * Isa::kLanes;
+    // The bits of `mask` after a shift to the left (to the right where it is negative). What a
+    // shift brings over from the neighbouring byte lies outside of `mask`.
     const auto bits = [&](int vector, int shift, int mask) {
       I byte = Isa::load_bytes(planes + stride * vector);
-      if (shift != 0) byte = Isa::shift_right(byte, shift);
+      if (shift > 0) byte = Isa::shift_left(byte, shift);
+      if (shift < 0) byte = Isa::shift_right(byte, -shift);
       return Isa::bit_and(byte, Isa::set1_byte(mask));
     };
     if constexpr (kBits == 8) {
       return Isa::load_bytes(planes + stride * j);
     } else {
-      I codes = kBits < 4 ? bits(j / 4, j % 4 * 2, 3) : bits(j % 4, j / 4 * 4, 15);
-      if constexpr (kBits == 3) codes = Isa::bit_or(codes, Isa::shift_left(bits(2, j, 1), 2));
-      if constexpr (kBits == 5) codes = Isa::bit_or(codes, Isa::shift_left(bits(4, j, 1), 4));
-      if constexpr (kBits == 6) {
-        codes = Isa::bit_or(codes, Isa::shift_left(bits(4 + j / 4, j % 4 * 2, 3), 4));
-      }
+      I codes = kBits < 4 ? bits(j / 4, -(j % 4 * 2), 3) : bits(j % 4, -(j / 4 * 4), 15);
+      if constexpr (kBits == 3) codes = Isa::bit_or(codes, bits(2, 2 - j, 4));
+      if constexpr (kBits == 5) codes = Isa::bit_or(codes, bits(4, 4 - j, 16));
+      if constexpr (kBits == 6) codes = Isa::bit_or(codes, bits(4 + j / 4, 4 - j % 4 * 2, 0x30));
       return codes;
     }
   }

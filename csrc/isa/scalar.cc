@@ -197,7 +197,7 @@ struct Scalar {
     return peak / 127.0f;
   }
 
-  static void prefetch(const uint8_t*) {}
+  [[gnu::always_inline]] static void prefetch(const uint8_t*) {}
 
  private:
   static uint16_t load_u16(const uint8_t* x, int i) {

@@ -27,7 +27,7 @@ using ShapeOf =
               Format::Scales::kHasMin, Operands<Format>::kOffset>;
 
 // How far ahead of the record in use a packed panel is fetched.
-constexpr int64_t kPrefetchBytes = 1024;
+constexpr int64_t kPrefetchBytes = 2048;
 
 // A panel as it is packed: records of kBlock columns.
 template <class Isa, class Format>
@@ -40,10 +40,16 @@ struct PackedSource {
   typename Format::Scales::template Loader<Isa> scales;
 
   [[gnu::always_inline]] explicit PackedSource(const uint8_t* at)
-      : record(at), scales(at + kBlocks * Planes::bytes(Isa::kLanes)) {
-    // Every line: hardware prefetchers fall behind when there is arithmetic between the loads.
-#pragma GCC unroll 32
-    for (int64_t line = 0; line < kBytes; line += 64) Isa::prefetch(at + kPrefetchBytes + line);
+      : record(at), scales(at + kBlocks * Planes::bytes(Isa::kLanes)) {}
+  // Fetches what lies kPrefetchBytes behind a block's share of the record. Every line, since the
+  // hardware's prefetchers fall behind when there is arithmetic between the loads; and block by
+  // block, since a whole record's lines at once would hold up the loads.
+  [[gnu::always_inline]] void prefetch(int block) const {
+    constexpr int64_t kShare = kBytes / kBlocks;
+#pragma GCC unroll 8
+    for (int64_t line = 0; line < kShare; line += 64) {
+      Isa::prefetch(record + kPrefetchBytes + block * kShare + line);
+    }
   }
   [[gnu::always_inline]] typename Isa::I codes(int block, int j) const {
     return Operands<Format>::template load<Isa>(record + block * Planes::bytes(Isa::kLanes), j);
@@ -71,6 +77,7 @@ struct UnpackedSource {
   const uint8_t* record;
 
   [[gnu::always_inline]] explicit UnpackedSource(const uint8_t* at) : record(at) {}
+  [[gnu::always_inline]] void prefetch(int /*block*/) const {}
   [[gnu::always_inline]] typename Isa::I codes(int /*block*/, int j) const {
     return Isa::load_bytes(record + j * kVectorBytes);
   }
@@ -146,6 +153,8 @@ template <class Isa, class Shape, class Source, int kRows, int kPanels>
     const Sources<Source, kPanels> sources(panels, panel_bytes);
     for (int b = 0; b < Source::kBlocks && block < blocks; ++b, ++block) {
       const ActivationBlock x(tile, block, kRows);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) sources[p].prefetch(b);
 #pragma GCC unroll 2
       for (int part = 0; part < Shape::kParts; ++part) {
         const int32_t* sums = kVectors == 8 ? x.total : part == 0 ? x.low : x.high;
