@@ -7,9 +7,9 @@ namespace ftllm {
 namespace {
 
 struct Avx2 : Avx2Vectors {
-  static constexpr int kTileRows = 6;
+  static constexpr int kTileRows = 8;
   static constexpr int kTilePanels = 1;
-  static constexpr int kDirectTiles = 3;  // up to so many, unpacking in registers is faster
+  static constexpr int kDirectTiles = 2;  // up to so many, unpacking in registers is faster
   static constexpr int kFloatRows = 6;
   static constexpr int kFloatPanels = 2;
   static constexpr int kScoreRows = 3;
