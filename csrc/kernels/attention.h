@@ -115,6 +115,7 @@ template <class Isa>
   const float shrink = lanes[0];
   sum = sum * shrink + sum_lanes<Isa>(total);
   maximum = best;
+  if (shrink == 1.0f) return;  // no new maximum: the product would change nothing
   for (int d = 0; d < head_dim; d += Isa::kLanes) {
     Isa::store(out + d, Isa::mul(Isa::load(out + d), Isa::set1(shrink)));
   }

@@ -64,9 +64,10 @@ struct ElementFp8 {
 template <class Element>
 concept HasScales = requires { Element::kScaled; };
 
-// kPanels panels from p on × kRows rows from `row` on.
+// kPanels panels from p on × kRows rows from `row` on. Meanwhile as many bytes as a panel has are
+// fetched from `ahead`.
 template <class Isa, class Element, int kRows, int kPanels>
-void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
+void float_tile(const LinearTask& task, int64_t row, int64_t p, const uint8_t* ahead) noexcept {
   using F = typename Isa::F;
   F acc[kRows][kPanels];
 #pragma GCC unroll 16
@@ -76,23 +77,27 @@ void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
   }
   const float* x = task.x + row * task.x_stride;
   const uint8_t* w = task.panels + p * task.panel_bytes;
-  const auto add_columns = [&](int64_t begin, int64_t end, const auto& weight)
-                               [[gnu::always_inline]] {
-                                 for (int64_t k = begin; k < end; ++k) {
-                                   F weights[kPanels];
+  const auto add_column = [&](int64_t k, const auto& weight) [[gnu::always_inline]] {
+    F weights[kPanels];
 #pragma GCC unroll 8
-                                   for (int i = 0; i < kPanels; ++i)
-                                     weights[i] = weight(w + i * task.panel_bytes, i);
+    for (int i = 0; i < kPanels; ++i) weights[i] = weight(w + i * task.panel_bytes, i);
 #pragma GCC unroll 16
-                                   for (int m = 0; m < kRows; ++m) {
-                                     const F value = Isa::set1(x[m * task.x_stride + k]);
+    for (int m = 0; m < kRows; ++m) {
+      const F value = Isa::set1(x[m * task.x_stride + k]);
 #pragma GCC unroll 8
-                                     for (int i = 0; i < kPanels; ++i)
-                                       acc[m][i] = Isa::fma(weights[i], value, acc[m][i]);
-                                   }
-                                   w += Isa::kLanes * Element::kBytes;
-                                 }
-                               };
+      for (int i = 0; i < kPanels; ++i) acc[m][i] = Isa::fma(weights[i], value, acc[m][i]);
+    }
+    w += Isa::kLanes * Element::kBytes;
+  };
+  constexpr int kLine = 64 / (Isa::kLanes * Element::kBytes);
+  const auto add_columns = [&](int64_t k, int64_t end, const auto& weight) [[gnu::always_inline]] {
+    for (; k + kLine <= end; k += kLine, ahead += 64) {
+      Isa::prefetch(ahead);
+#pragma GCC unroll 8
+      for (int c = 0; c < kLine; ++c) add_column(k + c, weight);
+    }
+    for (; k < end; ++k) add_column(k, weight);
+  };
   if constexpr (HasScales<Element>) {
     for (int64_t k = 0; k < task.columns; k += Element::kScaled) {
       F scales[kPanels];
@@ -117,36 +122,56 @@ void float_tile(const LinearTask& task, int64_t row, int64_t p) noexcept {
   }
 }
 
+// Panels [begin, end) × kRows rows.
 template <class Isa, class Element, int kRows>
-void linear_float_rows(const LinearTask& task, int64_t row) noexcept {
-  constexpr int kPanels = kRows <= Isa::kFloatRows / 2 ? 2 * Isa::kFloatPanels : Isa::kFloatPanels;
-  int64_t p = task.panel_begin;
-  for (; p + kPanels <= task.panel_end; p += kPanels) {
-    float_tile<Isa, Element, kRows, kPanels>(task, row, p);
+void linear_float_rows(const LinearTask& task, int64_t row, int64_t begin, int64_t end,
+                       int64_t ahead) noexcept {
+  // As many as registers hold with their weights; more than four streams are no faster.
+  constexpr int kFit = (Isa::kFloatRows + 1) * Isa::kFloatPanels / (kRows + 1);
+  constexpr int kPanels = kFit < 4 ? kFit : 4;
+  const auto panel = [&](int64_t p) { return task.panels + p * task.panel_bytes; };
+  for (; begin + kPanels <= end; begin += kPanels) {
+    float_tile<Isa, Element, kRows, kPanels>(task, row, begin, panel(begin + ahead));
   }
-  for (; p < task.panel_end; ++p) float_tile<Isa, Element, kRows, 1>(task, row, p);
+  for (; begin < end; ++begin) {
+    float_tile<Isa, Element, kRows, 1>(task, row, begin, panel(begin + ahead));
+  }
 }
 
 // `count` rows, at most kRows: a compile-time search for the kernel of that many.
 template <class Isa, class Element, int kRows>
-void linear_float_count(const LinearTask& task, int64_t row, int64_t count) noexcept {
+void linear_float_count(const LinearTask& task, int64_t row, int64_t count, int64_t begin,
+                        int64_t end, int64_t ahead) noexcept {
   if constexpr (kRows > 0) {
     if (count == kRows) {
-      linear_float_rows<Isa, Element, kRows>(task, row);
+      linear_float_rows<Isa, Element, kRows>(task, row, begin, end, ahead);
     } else {
-      linear_float_count<Isa, Element, kRows - 1>(task, row, count);
+      linear_float_count<Isa, Element, kRows - 1>(task, row, count, begin, end, ahead);
     }
   }
 }
 
-// Passes over the weights are as few as they can be, and of nearly equal numbers of rows.
+// Passes over the weights are as few as they can be, and of nearly equal numbers of rows. Two go
+// over a group of panels one after the other and fetch the next group meanwhile, one panel each:
+// memory and arithmetic take turns otherwise. More compute for so long that it does not matter, and
+// leave the rows in the first-level cache instead.
 template <class Isa, class Element>
 void linear_float(const LinearTask& task) noexcept {
-  int64_t passes = (task.row_end - task.row_begin + Isa::kFloatRows - 1) / Isa::kFloatRows;
-  for (int64_t row = task.row_begin; row < task.row_end; --passes) {
-    const int64_t count = (task.row_end - row + passes - 1) / passes;
-    linear_float_count<Isa, Element, Isa::kFloatRows>(task, row, count);
-    row += count;
+  constexpr int kRows = Isa::kFloatRows;
+  constexpr int64_t kGroup = Isa::kFloatPanels;
+  const int64_t passes = (task.row_end - task.row_begin + kRows - 1) / kRows;
+  const bool two = passes == 2;
+  const int64_t step = two ? kGroup : task.panel_end - task.panel_begin;
+  for (int64_t begin = task.panel_begin; begin < task.panel_end; begin += step) {
+    const int64_t end = begin + step < task.panel_end ? begin + step : task.panel_end;
+    int64_t row = task.row_begin;
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      const int64_t left = passes - pass;
+      const int64_t count = (task.row_end - row + left - 1) / left;
+      linear_float_count<Isa, Element, kRows>(task, row, count, begin, end,
+                                              two ? kGroup + pass : 0);
+      row += count;
+    }
   }
 }
 
