@@ -1,16 +1,41 @@
 #include "graph/weight.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstring>
 #include <string>
 #include <utility>
 
+#include "base/checksum.h"
 #include "base/error.h"
 
 namespace ftllm {
 
-Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
-               std::shared_ptr<Arena> arena)
-    : format_(format), experts_(experts), rows_(rows), columns_(columns), arena_(std::move(arena)) {
+namespace {
+
+constexpr int64_t kRunBytes = 256 << 10;  // read by one thread at a time
+
+// Calls body(first, last) over runs of at most `run` panels that together are [begin, end) of a
+// weight's `panels`, on threads of the group that owns them.
+template <class Body>
+void for_panels(ThreadPool& pool, int64_t panels, int64_t begin, int64_t end, int64_t run,
+                ThreadPool::Help help, const Body& body) {
+  const auto edge = [&](int group) { return std::clamp(pool.share(panels, group), begin, end); };
+  int64_t runs[ThreadPool::kMaxGroups];
+  for (int g = 0; g < pool.groups(); ++g) runs[g] = (edge(g + 1) - edge(g) + run - 1) / run;
+  pool.parallel_for_groups(
+      {runs, static_cast<size_t>(pool.groups())},
+      [&](int group, int64_t item, int) {
+        const int64_t first = edge(group) + item * run;
+        body(first, std::min(edge(group + 1), first + run));
+      },
+      help);
+}
+
+}  // namespace
+
+Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns, int lanes)
+    : format_(format), experts_(experts), rows_(rows), columns_(columns) {
   if (experts <= 0 || rows <= 0 || columns <= 0) {
     throw Error(Error::Kind::kCheckpoint,
                 "a weight has shape " + std::to_string(experts) + " x " + std::to_string(rows) +
@@ -23,34 +48,101 @@ Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
                                               std::to_string(rows) + " x " +
                                               std::to_string(columns) + "; no machine can hold it");
   }
-  const int lanes = kernel_table().lanes;
   panels_ = (rows + lanes - 1) / lanes;
   panel_bytes_ = static_cast<int64_t>(ftllm::panel_bytes(format, lanes, columns));
   bytes_ = static_cast<size_t>(experts * panels_ * panel_bytes_);
+}
+
+Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
+               std::shared_ptr<Arena> arena)
+    : Weight(format, experts, rows, columns, kernel_table().lanes) {
+  arena_ = std::move(arena);
   if (arena_ == nullptr) buffer_ = Buffer(bytes_);
-  data_ = arena_ == nullptr ? buffer_.data() : arena_->allocate(bytes_);
+  writable_ = arena_ == nullptr ? buffer_.data() : arena_->allocate(bytes_);
+  data_ = writable_;
+}
+
+Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
+               std::shared_ptr<const FileMap> file, size_t offset)
+    : Weight(format, experts, rows, columns, kernel_table().lanes) {
+  constexpr size_t kAlignment = 64;
+  if (offset % kAlignment != 0 || offset > file->bytes() || bytes_ > file->bytes() - offset) {
+    throw Error(Error::Kind::kCheckpoint,
+                "a weight of " + std::to_string(bytes_) + " bytes cannot lie at byte " +
+                    std::to_string(offset) + " of a file of " + std::to_string(file->bytes()));
+  }
+  file_ = std::move(file);
+  data_ = file_->data() + offset;
 }
 
 void Weight::fill(int64_t expert, int64_t first_row, int64_t count, FormatId source,
                   const uint8_t* data, const int64_t* order, ThreadPool& pool) {
   const int lanes = kernel_table().lanes;
   const int64_t row_bytes = source_row_bytes(source, columns_);
-  const int64_t first_panel = first_row / lanes;
-  pool.parallel_for((count + lanes - 1) / lanes, [&](int64_t p, int) {
+  const int64_t begin = first_row / lanes;
+  const int64_t end = begin + (count + lanes - 1) / lanes;
+  if (pool.groups() > 1) keep_nodes_apart(pool);
+  for_panels(pool, panels_, begin, end, 1, ThreadPool::Help::kNo, [&](int64_t panel, int64_t) {
     const uint8_t* rows[64] = {};
-    for (int r = 0; r < lanes && p * lanes + r < count; ++r) {
-      const int64_t row = p * lanes + r;
+    for (int r = 0; r < lanes && (panel - begin) * lanes + r < count; ++r) {
+      const int64_t row = (panel - begin) * lanes + r;
       rows[r] = data + (order == nullptr ? row : order[row]) * row_bytes;
     }
-    uint8_t* panel = data_ + (expert * panels_ + first_panel + p) * panel_bytes_;
-    pack_panel(format_, source, rows, lanes, columns_, panel);
+    pack_panel(format_, source, rows, lanes, columns_,
+               writable_ + (expert * panels_ + panel) * panel_bytes_);
   });
+}
+
+void Weight::copy(const Weight& other, ThreadPool& pool) {
+  const int64_t run = std::max<int64_t>(1, kRunBytes / panel_bytes_);
+  if (pool.groups() > 1) keep_nodes_apart(pool);
+  for (int64_t e = 0; e < experts_; ++e) {
+    for_panels(
+        pool, panels_, 0, panels_, run, ThreadPool::Help::kNo, [&](int64_t first, int64_t last) {
+          std::memcpy(writable_ + (e * panels_ + first) * panel_bytes_, other.panel(e, first),
+                      static_cast<size_t>((last - first) * panel_bytes_));
+        });
+  }
+  if (other.file_ != nullptr) {
+    const auto offset = static_cast<size_t>(other.data_ - other.file_->data());
+    other.file_->release(offset, offset + bytes_);
+  }
+}
+
+uint64_t Weight::checksum(ThreadPool& pool) const {
+  // A sum over panels, so that it does not depend on how they are handed out.
+  const int64_t panels = experts_ * panels_;
+  const int64_t run = std::max<int64_t>(1, kRunBytes / panel_bytes_);
+  std::atomic<uint64_t> total{0};
+  pool.parallel_for((panels + run - 1) / run, [&](int64_t item, int) {
+    uint64_t sum = 0;
+    for (int64_t p = item * run; p < std::min(panels, (item + 1) * run); ++p) {
+      sum += mix_bits(ftllm::checksum(data_ + p * panel_bytes_, panel_bytes_) + p);
+    }
+    total.fetch_add(sum, std::memory_order_relaxed);
+  });
+  return total.load();
+}
+
+// A huge page that panels of two groups share would be on the node of whoever touched it first.
+void Weight::keep_nodes_apart(const ThreadPool& pool) const {
+  if (experts_ > 1) {  // so many edges that the system's limit of mappings could be reached
+    forbid_huge_pages(writable_, writable_ + bytes_);
+    return;
+  }
+  for (int g = 1; g < pool.groups(); ++g) {
+    forbid_huge_page_at(panel(0, pool.share(panels_, g)), writable_, writable_ + bytes_);
+  }
 }
 
 void Weight::unpack(int64_t expert, int64_t row, float* out) const {
   const int lanes = kernel_table().lanes;
   unpack_row(format_, panel(expert, row / lanes), lanes, static_cast<int>(row % lanes), columns_,
              out);
+}
+
+std::string packed_layout() {
+  return "panels of " + std::to_string(kernel_table().lanes) + " rows";
 }
 
 int64_t source_row_bytes(FormatId format, int64_t columns) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from ftllm.engine.checkpoints.tensor import TensorData
@@ -10,6 +11,10 @@ from ftllm.engine.checkpoints.tensor import TensorData
 
 class Checkpoint(Protocol):
     """Open weights with their configuration. Reading is safe from any thread until `close`."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that was opened."""
 
     @property
     def format(self) -> str:
@@ -26,6 +31,10 @@ class Checkpoint(Protocol):
     @property
     def generation_config(self) -> Mapping[str, object]:
         """The content of generation_config.json; empty when there is none."""
+
+    def identity(self) -> str | None:
+        """A digest that changes when the files do, found without reading them all; None when they
+        changed since they were opened, or too shortly before."""
 
     def names(self) -> Collection[str]:
         """All tensor names."""

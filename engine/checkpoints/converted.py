@@ -49,12 +49,16 @@ class ConvertedCheckpoint:
     def __init__(self, inner: SafetensorsCheckpoint, scheme: Scheme) -> None:
         self._inner = inner
         self._scheme = scheme
+        self.path = inner.path
         self.config = inner.config
         self.metadata = inner.metadata
         self.generation_config = inner.generation_config
         self._parts: dict[str, dict[str, str]] = {}  # weight -> last part -> tensor
         self._plain: list[str] = []
         self._find_weights()
+
+    def identity(self) -> str | None:
+        return self._inner.identity()
 
     def names(self) -> Collection[str]:
         return [*self._plain, *self._parts]
