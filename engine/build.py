@@ -93,7 +93,9 @@ def build_model(
     )
     family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
     threads = options.threads or default_threads()
-    pool = _core.ThreadPool(threads=threads, cpus=thread_cpus(threads, options.pin))
+    pool = _core.ThreadPool(
+        threads=threads, cpus=[(cpu,) for cpu in thread_cpus(threads, options.pin)]
+    )
     weights = WeightLoader(
         checkpoint,
         TensorNames(family.GGUF_TENSORS if config.from_gguf else None),

@@ -77,7 +77,7 @@ def test_workers_stay_where_they_are_put_and_the_caller_stays_free() -> None:
     mine = os.sched_getaffinity(0)
     before = {int(name) for name in os.listdir("/proc/self/task")}
     cpu = max(mine)
-    pool = _core.ThreadPool(threads=2, cpus=(cpu, cpu))
+    pool = _core.ThreadPool(threads=2, cpus=((cpu,), (cpu,)))
     _core.timing.barrier_seconds(pool=pool, items=64, loops=200)
     (worker,) = {int(name) for name in os.listdir("/proc/self/task")} - before
     deadline = threading.Event()
@@ -92,5 +92,5 @@ def test_workers_stay_where_they_are_put_and_the_caller_stays_free() -> None:
 
 @pytest.mark.parametrize("cpu", [-1, 10**6])
 def test_a_processor_that_is_not_there_is_ignored(cpu: int) -> None:
-    pool = _core.ThreadPool(threads=2, cpus=(cpu, cpu))
+    pool = _core.ThreadPool(threads=2, cpus=((cpu,), (cpu,)))
     assert _core.timing.barrier_seconds(pool=pool, items=4, loops=10) < 1
