@@ -102,6 +102,16 @@ def load_options(
     cache_dir: CacheDirOption = None,
     revision: RevisionOption = None,
     models_file: ModelsFileOption = None,
+    pack_cache: Annotated[
+        str,
+        typer.Option(
+            "--pack_cache",
+            metavar="MODE",
+            help="Keep converted weights on disk for the next start: on, off, or auto = those that"
+            " took more than 5 s.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(
@@ -219,6 +229,7 @@ def load_options(
         cache_dir=cache_dir,
         revision=revision,
         models_file=models_file,
+        pack_cache=pack_cache,
         threads=threads,
         pin=pin,
         kv_cache_dtype=kv_cache_dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ftllm import _core
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
@@ -14,6 +15,7 @@ from ftllm.engine.kv_capacity import KvDemand, kv_blocks
 from ftllm.engine.machine import default_threads, thread_cpus
 from ftllm.engine.models import find_family, row_order
 from ftllm.engine.names import TensorNames
+from ftllm.engine.pack_cache import PackCache, check_pack_cache_mode
 from ftllm.engine.weights import WeightLoader, weight_format
 from ftllm.errors import OptionError
 
@@ -33,10 +35,13 @@ class BuildOptions:
     max_batch: int = 64
     max_batched_tokens: int = 512
     max_model_len: int | None = None
+    pack_cache: str = "auto"
+    pack_folder: Path | None = None  # where packed weights are kept; None: nowhere
 
     def check(self) -> None:
         """Raise `OptionError` before any work is done."""
         weight_format(self.dtype)
+        check_pack_cache_mode(self.pack_cache)
         if self.kv_cache_dtype not in KV_DTYPES:
             raise OptionError(
                 f"kv_cache_dtype is {self.kv_cache_dtype!r}; supported are {', '.join(KV_DTYPES)}"
@@ -65,6 +70,7 @@ class BuiltModel:
     weight_formats: tuple[str, ...]
     kv_dtype: str
     kv_bytes: int
+    notes: tuple[str, ...]  # on loading, for the user
 
     @property
     def kv_tokens(self) -> int:
@@ -96,6 +102,15 @@ def build_model(
     pool = _core.ThreadPool(
         threads=threads, cpus=[(cpu,) for cpu in thread_cpus(threads, options.pin)]
     )
+    content = checkpoint.config if original_config is None else original_config
+    cache = PackCache(
+        mode=options.pack_cache,
+        folder=options.pack_folder,
+        checkpoint=checkpoint,
+        config=content,
+        weight_format=weight_format(options.dtype),
+        pool=pool,
+    )
     weights = WeightLoader(
         checkpoint,
         TensorNames(family.GGUF_TENSORS if config.from_gguf else None),
@@ -103,10 +118,12 @@ def build_model(
         pool=pool,
         row_order=lambda name: row_order(family, config, name),
         on_bytes=on_bytes,
+        cache=cache,
     )
     graph = Graph(weights)
     logits = family.build(graph, config)
     graph.core.set_logits(logits=logits.id)
+    weights.keep()
     kv_dtype = "float16" if options.kv_cache_dtype == "auto" else options.kv_cache_dtype
     block_bytes = _core.kv_bytes_per_block(kv_type=kv_dtype, layers=graph.core.kv_layers)
     demand = KvDemand(
@@ -133,4 +150,5 @@ def build_model(
         weight_formats=weights.formats,
         kv_dtype=kv_dtype,
         kv_bytes=blocks * block_bytes,
+        notes=tuple(cache.notes),
     )

@@ -1,12 +1,13 @@
-"""Keeps packed weights on disk, so that the next start of the same model maps them."""
+"""Keeps packed weights on disk, so that the next start of the same model reads them."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
-import re
+import secrets
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,12 +15,15 @@ from pathlib import Path
 
 from ftllm import _core
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
+from ftllm.engine.checkpoints.identity import Identity
+from ftllm.engine.content_index import ContentIndex
 from ftllm.engine.pack_file import Key, PackFile, PackFileError, packed_size, write_pack_file
 from ftllm.errors import OptionError
 
 PACK_CACHE_MODES = ("auto", "on", "off")
 
 _SUFFIX = ".pack"
+_INDEX_SUFFIX = ".json"
 _PARTIAL = ".partial"
 _WORTH_SECONDS = 5.0  # "auto" keeps what took longer to pack
 _LIMIT_BYTES = 64 << 30  # of all files together; the least recently used go first
@@ -65,17 +69,31 @@ class PackCache:
         if self._mode == "off":
             return
         target = weight_format or "auto"
-        self._path = self._folder / _file_name(checkpoint.path, target)
-        self._key = _key(checkpoint, config, target)
-        if self._key is not None:
-            self._open(self._key)
+        self._identity = checkpoint.identity()
+        self._key: Key = {
+            "config": _digest(json.dumps(dict(config), sort_keys=True, default=str).encode()),
+            "format": target,
+            "layout": _core.packed_layout(),
+            "code": _code_digest(),
+        }
+        if self._identity is not None:
+            self._path = self._folder / _file_name(self._identity, self._key)
+            self._index = ContentIndex(self._path.with_suffix(_INDEX_SUFFIX))
+            self._open()
 
-    def find(self, name: str, *, experts: int, rows: int, columns: int) -> _core.Weight | None:
-        """A weight that was kept; None: pack it."""
+    def find(
+        self, name: str, *, experts: int, rows: int, columns: int, arena: _core.Arena
+    ) -> _core.Weight | None:
+        """A copy in `arena` of a weight that was kept; None: pack it."""
         if self._file is not None:
             try:
                 return self._file.weight(
-                    name, experts=experts, rows=rows, columns=columns, pool=self._pool
+                    name,
+                    experts=experts,
+                    rows=rows,
+                    columns=columns,
+                    arena=arena,
+                    pool=self._pool,
                 )
             except PackFileError as error:
                 self._drop(error)
@@ -91,48 +109,68 @@ class PackCache:
             return
         if self._mode == "auto" and seconds < _WORTH_SECONDS and not self._replaces:
             return
-        if self._key is None or self._checkpoint.identity() != self._key["checkpoint"]:
-            self.notes.append(
-                "packed   not kept: the model's files changed a moment ago; the next start tries"
-                " again"
-            )
-            return
         try:
-            self._write(weights, self._key)
+            self._write(weights)
+        except PackFileError as error:
+            self.notes.append(f"packed   not kept: {error}; the next start tries again")
         except OSError as error:
             self.notes.append(
                 f"warning  packed weights could not be kept in {self._folder}:"
                 f" {error.strerror or error}; make room, or give --pack_cache off"
             )
 
-    def _open(self, key: Key) -> None:
+    def _open(self) -> None:
         try:
-            self._file = PackFile(self._path, key)
+            file = PackFile(self._path, self._key)
+            if file.content != self._content():
+                raise PackFileError("it was made of other weights")
+            self._file = file
             os.utime(self._path)  # the time of the last use
         except FileNotFoundError:
             pass
         except OSError:
-            self._replaces = self._file is None  # cannot be read; a folder that is read-only is fine
+            self._replaces = (
+                self._file is None
+            )  # cannot be read; a folder that is read-only is fine
         except PackFileError as error:
             self._drop(error)
+
+    def _content(self) -> str:
+        """The digest of the checkpoint as it was opened."""
+        if self._identity is None:
+            raise PackFileError("the model's files changed a moment ago")
+        known = self._index.find(self._identity.stamp)
+        if known is not None:
+            return known
+        content = self._checkpoint.content()
+        self._require_unchanged()
+        with contextlib.suppress(OSError):
+            self._index.add(self._identity.stamp, content)
+        return content
+
+    def _require_unchanged(self) -> None:
+        if self._checkpoint.identity() != self._identity:
+            raise PackFileError("the model's files have changed since they were opened")
 
     def _drop(self, error: PackFileError) -> None:
         self._file = None
         self._replaces = True
         self.notes.append(f"packed   {self._path} is of no use: {error}; weights are packed again")
 
-    def _write(self, weights: Mapping[str, _core.Weight], key: Key) -> None:
+    def _write(self, weights: Mapping[str, _core.Weight]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(self._folder)
         needed = packed_size(weights)
         free = shutil.disk_usage(self._folder).free
         if free < needed + _SPARE_BYTES:
             raise OSError(f"{needed >> 20} MiB would leave too little of the {free >> 20} free")
-        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}{_PARTIAL}")
+        content = self._content()
+        partial = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}{_PARTIAL}")
         try:
             with partial.open("xb", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                write_pack_file(file, key, weights, self._pool)
+                write_pack_file(file, self._key, content, weights, self._pool)
+                self._require_unchanged()
                 partial.replace(self._path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -140,22 +178,6 @@ class PackCache:
         _sync_folder(self._folder)
         _evict(self._folder, keep=self._path)
         self.notes.append(f"packed   kept for the next start in {self._path}")
-
-
-def _key(checkpoint: Checkpoint, config: Mapping[str, object], target: str) -> Key | None:
-    """All that the packed bytes follow from; None when the checkpoint cannot be recognized."""
-    identity = checkpoint.identity()
-    if identity is None:
-        return None
-    return {
-        "checkpoint": identity,
-        "config": hashlib.sha256(
-            json.dumps(dict(config), sort_keys=True, default=str).encode()
-        ).hexdigest(),
-        "format": target,
-        "layout": _core.packed_layout(),
-        "code": _code_digest(),
-    }
 
 
 def _code_digest() -> str:
@@ -167,11 +189,15 @@ def _code_digest() -> str:
     return digest.hexdigest()
 
 
-def _file_name(checkpoint: Path, target: str) -> str:
-    """One file for each model in each format and layout: a newer one takes the older one's place."""
-    place = f"{checkpoint.resolve()}\n{target}\n{_core.packed_layout()}"
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", checkpoint.stem)[:64]
-    return f"{stem}-{target}-{hashlib.sha256(place.encode()).hexdigest()[:12]}{_SUFFIX}"
+def _file_name(identity: Identity, key: Key) -> str:
+    """One file for each model in each format and layout, wherever the model lies: a version's file
+    takes the place of the last one's."""
+    place = _digest(f"{identity.outline}\n{key['format']}\n{key['layout']}".encode())
+    return f"{key['format']}-{place[:24]}{_SUFFIX}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -205,4 +231,5 @@ def _evict(folder: Path, *, keep: Path) -> None:
             return
         if path != keep:
             path.unlink(missing_ok=True)
+            path.with_suffix(_INDEX_SUFFIX).unlink(missing_ok=True)
             total -= status.st_size

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ftllm import _core
-from ftllm.errors import CheckpointError
+from ftllm.errors import CheckpointError, FtllmError
 
 Key = Mapping[str, str]
 
@@ -45,11 +45,14 @@ class PackEntry:
 
 
 class PackFile:
-    """An open file of packed weights. Raises `PackFileError`, or `OSError` as `open` does."""
+    """An open file of packed weights. Raises `PackFileError`, or `OSError` as `open` does.
+
+    `content`: the digest of the checkpoint that they were packed from.
+    """
 
     def __init__(self, path: Path, key: Key) -> None:
         with path.open("rb") as file:
-            self._entries, self._start, end = _read_header(file, key)
+            self.content, self._entries, self._start, end = _read_header(file, key)
             size = os.fstat(file.fileno()).st_size
             if size != end:
                 raise PackFileError(f"it has {size} bytes instead of {end}")
@@ -59,23 +62,37 @@ class PackFile:
                 raise PackFileError(str(error)) from error
 
     def weight(
-        self, name: str, *, experts: int, rows: int, columns: int, pool: _core.ThreadPool
+        self,
+        name: str,
+        *,
+        experts: int,
+        rows: int,
+        columns: int,
+        arena: _core.Arena,
+        pool: _core.ThreadPool,
     ) -> _core.Weight:
-        """The weight called `name`, on the file's pages. Raises `PackFileError` when it is not
+        """A copy in `arena` of the weight called `name`. Raises `PackFileError` when it is not
         there in this shape, or when its bytes are not those that were written."""
         entry = self._entries.get(name)
         if entry is None or (entry.experts, entry.rows, entry.columns) != (experts, rows, columns):
             raise PackFileError(f"{name} of {experts} x {rows} x {columns} is not in it")
-        weight = _core.Weight.mapped(
-            format=entry.format,
-            rows=rows,
-            columns=columns,
-            experts=experts,
-            file=self._map,
-            offset=self._start + entry.offset,
-        )
-        if weight.nbytes != entry.bytes or weight.checksum(pool=pool) != entry.checksum:
+        try:
+            kept = _core.Weight.mapped(
+                format=entry.format,
+                rows=rows,
+                columns=columns,
+                experts=experts,
+                file=self._map,
+                offset=self._start + entry.offset,
+            )
+        except FtllmError as error:
+            raise PackFileError(str(error)) from error
+        if kept.nbytes != entry.bytes or kept.checksum(pool=pool) != entry.checksum:
             raise PackFileError(f"the bytes of {name} are damaged")
+        weight = _core.Weight(
+            format=entry.format, rows=rows, columns=columns, experts=experts, arena=arena
+        )
+        weight.copy(kept, pool=pool)
         return weight
 
 
@@ -85,7 +102,11 @@ def packed_size(weights: Mapping[str, _core.Weight]) -> int:
 
 
 def write_pack_file(
-    file: BinaryIO, key: Key, weights: Mapping[str, _core.Weight], pool: _core.ThreadPool
+    file: BinaryIO,
+    key: Key,
+    content: str,
+    weights: Mapping[str, _core.Weight],
+    pool: _core.ThreadPool,
 ) -> None:
     """Write to `file`, an empty unbuffered one, and wait until it is on the disk."""
     entries = []
@@ -99,7 +120,12 @@ def write_pack_file(
         )
         offset += _aligned(weight.nbytes)
     header = json.dumps(
-        {"key": dict(key), "bytes": offset, "weights": [asdict(entry) for entry in entries]}
+        {
+            "key": dict(key),
+            "content": content,
+            "bytes": offset,
+            "weights": [asdict(entry) for entry in entries],
+        }
     ).encode()
     prefix = _MAGIC + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest()
     _write(file, memoryview(prefix + header))
@@ -117,8 +143,8 @@ def _write(file: BinaryIO, data: memoryview) -> None:
         done += file.write(data[done : done + _WRITE_BYTES])
 
 
-def _read_header(file: BinaryIO, key: Key) -> tuple[dict[str, PackEntry], int, int]:
-    """(entries by name, where the weights' bytes start, the file's size)."""
+def _read_header(file: BinaryIO, key: Key) -> tuple[str, dict[str, PackEntry], int, int]:
+    """(content, entries by name, where the weights' bytes start, the file's size)."""
     prefix = file.read(_PREFIX_BYTES)
     if len(prefix) < _PREFIX_BYTES or not prefix.startswith(_MAGIC):
         raise PackFileError("it does not begin as such a file does")
@@ -129,10 +155,14 @@ def _read_header(file: BinaryIO, key: Key) -> tuple[dict[str, PackEntry], int, i
         raise PackFileError("its header is damaged")
     content = json.loads(header)
     if content["key"] != dict(key):
-        raise PackFileError("it was made of other weights or by another version")
-    entries = {each["name"]: PackEntry(**each) for each in content["weights"]}
+        raise PackFileError("it was made by another version or with another configuration")
+    entries = {each["name"]: _entry(each) for each in content["weights"]}
     start = _aligned(_PREFIX_BYTES + length)
-    return entries, start, start + int(content["bytes"])
+    return content["content"], entries, start, start + content["bytes"]
+
+
+def _entry(values: Mapping[str, Any]) -> PackEntry:
+    return PackEntry(*(values[field.name] for field in fields(PackEntry)))
 
 
 def _aligned(size: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ftllm.engine.checkpoints.identity import Identity
 from ftllm.engine.checkpoints.tensor import TensorData
 
 
@@ -32,9 +33,12 @@ class Checkpoint(Protocol):
     def generation_config(self) -> Mapping[str, object]:
         """The content of generation_config.json; empty when there is none."""
 
-    def identity(self) -> str | None:
-        """A digest that changes when the files do, found without reading them all; None when they
-        changed since they were opened, or too shortly before."""
+    def identity(self) -> Identity | None:
+        """Found without reading the files whole; None when they changed since they were opened, or
+        too shortly before."""
+
+    def content(self) -> str:
+        """A digest of all the files' bytes; reads them all."""
 
     def names(self) -> Collection[str]:
         """All tensor names."""

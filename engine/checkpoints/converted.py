@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from ftllm import _core
+from ftllm.engine.checkpoints.identity import Identity
 from ftllm.engine.checkpoints.safetensors import SafetensorsCheckpoint
 from ftllm.engine.checkpoints.tensor import TensorData
 from ftllm.errors import CheckpointError
@@ -57,8 +58,11 @@ class ConvertedCheckpoint:
         self._plain: list[str] = []
         self._find_weights()
 
-    def identity(self) -> str | None:
+    def identity(self) -> Identity | None:
         return self._inner.identity()
+
+    def content(self) -> str:
+        return self._inner.content()
 
     def names(self) -> Collection[str]:
         return [*self._plain, *self._parts]

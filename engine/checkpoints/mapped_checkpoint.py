@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ftllm.engine.checkpoints.identity import identity
+from ftllm.engine.checkpoints.identity import Identity, content, identity
 from ftllm.engine.checkpoints.mapped_file import MappedFile
 from ftllm.engine.checkpoints.tensor import (
     TensorData,
@@ -27,8 +27,11 @@ class MappedCheckpoint:
     def path(self) -> Path:
         return self._where
 
-    def identity(self) -> str | None:
+    def identity(self) -> Identity | None:
         return identity(list(self._entries.values()))
+
+    def content(self) -> str:
+        return content(list(self._entries.values()))
 
     def names(self) -> Collection[str]:
         return self._entries.keys()
