@@ -84,7 +84,7 @@ class PackCache:
     def find(
         self, name: str, *, experts: int, rows: int, columns: int, arena: _core.Arena
     ) -> _core.Weight | None:
-        """A copy in `arena` of a weight that was kept; None: pack it."""
+        """A weight that was kept, in `arena`; None: pack it."""
         if self._file is not None:
             try:
                 return self._file.weight(
@@ -222,8 +222,8 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _evict(folder: Path, *, keep: Path) -> None:
-    """Remove the least recently used files but `keep` while all take more than the limit. Who has
-    one mapped keeps its pages."""
+    """Remove the least recently used files but `keep` while all take more than the limit. Who reads
+    one goes on reading it."""
     files = [(path.stat(), path) for path in folder.glob(f"*{_SUFFIX}")]
     total = sum(status.st_size for status, _ in files)
     for status, path in sorted(files, key=lambda each: each[0].st_mtime_ns):

@@ -1,4 +1,4 @@
-"""A file of packed weights: written whole or not at all, and mapped by the next start.
+"""A file of packed weights: written whole or not at all.
 
 Layout: magic (8 bytes), the header's length (u64, little-endian), the header's SHA-256 (32 bytes),
 the header (JSON), then the weights' bytes, each at a multiple of 4096. Offsets in the header count
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ftllm import _core
-from ftllm.errors import CheckpointError, FtllmError
+from ftllm.errors import CheckpointError
 
 Key = Mapping[str, str]
 
@@ -56,10 +56,7 @@ class PackFile:
             size = os.fstat(file.fileno()).st_size
             if size != end:
                 raise PackFileError(f"it has {size} bytes instead of {end}")
-            try:
-                self._map = _core.FileMap(file.fileno())
-            except CheckpointError as error:
-                raise PackFileError(str(error)) from error
+            self._file = _core.InputFile(file.fileno())
 
     def weight(
         self,
@@ -71,28 +68,22 @@ class PackFile:
         arena: _core.Arena,
         pool: _core.ThreadPool,
     ) -> _core.Weight:
-        """A copy in `arena` of the weight called `name`. Raises `PackFileError` when it is not
+        """The weight called `name`, in `arena`. Raises `PackFileError` when it is not
         there in this shape, or when its bytes are not those that were written."""
         entry = self._entries.get(name)
         if entry is None or (entry.experts, entry.rows, entry.columns) != (experts, rows, columns):
             raise PackFileError(f"{name} of {experts} x {rows} x {columns} is not in it")
-        try:
-            kept = _core.Weight.mapped(
-                format=entry.format,
-                rows=rows,
-                columns=columns,
-                experts=experts,
-                file=self._map,
-                offset=self._start + entry.offset,
-            )
-        except FtllmError as error:
-            raise PackFileError(str(error)) from error
-        if kept.nbytes != entry.bytes or kept.checksum(pool=pool) != entry.checksum:
-            raise PackFileError(f"the bytes of {name} are damaged")
         weight = _core.Weight(
             format=entry.format, rows=rows, columns=columns, experts=experts, arena=arena
         )
-        weight.copy(kept, pool=pool)
+        if weight.nbytes != entry.bytes:
+            raise PackFileError(f"{name} has {entry.bytes} bytes instead of {weight.nbytes}")
+        try:
+            found = weight.read(file=self._file, offset=self._start + entry.offset, pool=pool)
+        except CheckpointError as error:
+            raise PackFileError(str(error)) from error
+        if found != entry.checksum:
+            raise PackFileError(f"the bytes of {name} are damaged")
         return weight
 
 

@@ -60,12 +60,10 @@ class Arena:
     def nbytes(self) -> int:
         """Address space taken; only what weights fill becomes memory."""
 
-class FileMap:
-    """A whole file mapped read-only. Raises `CheckpointError` when it cannot be mapped."""
+class InputFile:
+    """A file that weights are read from; `descriptor` is duplicated."""
 
     def __init__(self, descriptor: int) -> None: ...
-    @property
-    def nbytes(self) -> int: ...
 
 class Weight:
     """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels.
@@ -100,17 +98,11 @@ class Weight:
         Raises `CheckpointError` when `data` does not have the bytes that this takes.
         """
 
-    @staticmethod
-    def mapped(
-        *, format: str, rows: int, columns: int, experts: int, file: FileMap, offset: int
-    ) -> Weight:
-        """Packed bytes at `offset` of `file`, which stays mapped with the weight; read-only.
+    def read(self, *, file: InputFile, offset: int, pool: ThreadPool) -> int:
+        """Take over packed bytes and return their checksum. Releases the GIL.
 
-        Raises `CheckpointError` when they are not all in the file.
+        Raises `CheckpointError` when they cannot be read.
         """
-
-    def copy(self, other: Weight, *, pool: ThreadPool) -> None:
-        """Take over what `other`, of the same format and shape, holds. Releases the GIL."""
 
     def checksum(self, *, pool: ThreadPool) -> int:
         """64 bits of the packed bytes, against accidents. Releases the GIL."""

@@ -32,9 +32,6 @@ void fill(Weight& weight, int64_t expert, int64_t first_row, int64_t count,
                                               std::to_string(first_row + count) + " of expert " +
                                               std::to_string(expert) + " cannot be filled");
   }
-  if (weight.read_only()) {
-    throw Error(Error::Kind::kCheckpoint, "a mapped weight cannot be filled");
-  }
   if (info.size * info.itemsize != needed) {
     throw Error(Error::Kind::kCheckpoint,
                 std::to_string(count) + " rows of " + std::to_string(weight.columns()) + " " +
@@ -65,16 +62,6 @@ py::buffer_info packed_bytes(Weight& weight) {
   return {const_cast<uint8_t*>(weight.panel(0, 0)), static_cast<py::ssize_t>(weight.bytes()), true};
 }
 
-void copy(Weight& weight, const Weight& other, ThreadPool& pool) {
-  if (weight.read_only() || weight.format() != other.format() || weight.rows() != other.rows() ||
-      weight.columns() != other.columns() || weight.experts() != other.experts()) {
-    throw Error(Error::Kind::kCheckpoint,
-                "weights can be copied to others of their format and shape that are not mapped");
-  }
-  const py::gil_scoped_release release;
-  weight.copy(other, pool);
-}
-
 py::array_t<float> unpack(const Weight& weight, int64_t expert) {
   if (expert < 0 || expert >= weight.experts()) {
     throw py::index_error("expert " + std::to_string(expert) + " of " +
@@ -94,9 +81,7 @@ void bind_weights(py::module_& module) {
       .def(py::init<>())
       .def_property_readonly("nbytes", &Arena::bytes);
 
-  py::class_<FileMap, std::shared_ptr<FileMap>>(module, "FileMap")
-      .def(py::init<int>(), py::arg("descriptor"))
-      .def_property_readonly("nbytes", &FileMap::bytes);
+  py::class_<InputFile>(module, "InputFile").def(py::init<int>(), py::arg("descriptor"));
 
   py::class_<Weight, std::shared_ptr<Weight>>(module, "Weight", py::buffer_protocol())
       .def(py::init([](const std::string& format, int64_t rows, int64_t columns, int64_t experts,
@@ -109,17 +94,9 @@ void bind_weights(py::module_& module) {
       .def("fill", &fill, py::kw_only(), py::arg("expert") = 0, py::arg("first_row"),
            py::arg("count"), py::arg("source"), py::arg("data"), py::arg("order") = py::none(),
            py::arg("pool"))
-      .def_static(
-          "mapped",
-          [](const std::string& format, int64_t rows, int64_t columns, int64_t experts,
-             std::shared_ptr<FileMap> file, size_t offset) {
-            return std::make_shared<Weight>(parse_format(format), experts, rows, columns,
-                                            std::move(file), offset);
-          },
-          py::kw_only(), py::arg("format"), py::arg("rows"), py::arg("columns"), py::arg("experts"),
-          py::arg("file"), py::arg("offset"))
       .def_buffer(&packed_bytes)
-      .def("copy", &copy, py::arg("other"), py::kw_only(), py::arg("pool"))
+      .def("read", &Weight::read, py::kw_only(), py::arg("file"), py::arg("offset"),
+           py::arg("pool"), py::call_guard<py::gil_scoped_release>())
       .def("checksum", &Weight::checksum, py::kw_only(), py::arg("pool"),
            py::call_guard<py::gil_scoped_release>())
       .def("unpack", &unpack, py::arg("expert") = 0)

@@ -34,8 +34,9 @@ void for_panels(ThreadPool& pool, int64_t panels, int64_t begin, int64_t end, in
 
 }  // namespace
 
-Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns, int lanes)
-    : format_(format), experts_(experts), rows_(rows), columns_(columns) {
+Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
+               std::shared_ptr<Arena> arena)
+    : format_(format), experts_(experts), rows_(rows), columns_(columns), arena_(std::move(arena)) {
   if (experts <= 0 || rows <= 0 || columns <= 0) {
     throw Error(Error::Kind::kCheckpoint,
                 "a weight has shape " + std::to_string(experts) + " x " + std::to_string(rows) +
@@ -48,31 +49,12 @@ Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns, 
                                               std::to_string(rows) + " x " +
                                               std::to_string(columns) + "; no machine can hold it");
   }
+  const int lanes = kernel_table().lanes;
   panels_ = (rows + lanes - 1) / lanes;
   panel_bytes_ = static_cast<int64_t>(ftllm::panel_bytes(format, lanes, columns));
   bytes_ = static_cast<size_t>(experts * panels_ * panel_bytes_);
-}
-
-Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
-               std::shared_ptr<Arena> arena)
-    : Weight(format, experts, rows, columns, kernel_table().lanes) {
-  arena_ = std::move(arena);
   if (arena_ == nullptr) buffer_ = Buffer(bytes_);
-  writable_ = arena_ == nullptr ? buffer_.data() : arena_->allocate(bytes_);
-  data_ = writable_;
-}
-
-Weight::Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
-               std::shared_ptr<const FileMap> file, size_t offset)
-    : Weight(format, experts, rows, columns, kernel_table().lanes) {
-  constexpr size_t kAlignment = 64;
-  if (offset % kAlignment != 0 || offset > file->bytes() || bytes_ > file->bytes() - offset) {
-    throw Error(Error::Kind::kCheckpoint,
-                "a weight of " + std::to_string(bytes_) + " bytes cannot lie at byte " +
-                    std::to_string(offset) + " of a file of " + std::to_string(file->bytes()));
-  }
-  file_ = std::move(file);
-  data_ = file_->data() + offset;
+  data_ = arena_ == nullptr ? buffer_.data() : arena_->allocate(bytes_);
 }
 
 void Weight::fill(int64_t expert, int64_t first_row, int64_t count, FormatId source,
@@ -89,49 +71,62 @@ void Weight::fill(int64_t expert, int64_t first_row, int64_t count, FormatId sou
       rows[r] = data + (order == nullptr ? row : order[row]) * row_bytes;
     }
     pack_panel(format_, source, rows, lanes, columns_,
-               writable_ + (expert * panels_ + panel) * panel_bytes_);
+               data_ + (expert * panels_ + panel) * panel_bytes_);
   });
 }
 
-void Weight::copy(const Weight& other, ThreadPool& pool) {
+uint64_t Weight::read(const InputFile& file, int64_t offset, ThreadPool& pool) {
   const int64_t run = std::max<int64_t>(1, kRunBytes / panel_bytes_);
   if (pool.groups() > 1) keep_nodes_apart(pool);
+  std::atomic<uint64_t> sum{0};
+  std::atomic<int> failure{0};
   for (int64_t e = 0; e < experts_; ++e) {
     for_panels(
-        pool, panels_, 0, panels_, run, ThreadPool::Help::kNo, [&](int64_t first, int64_t last) {
-          std::memcpy(writable_ + (e * panels_ + first) * panel_bytes_, other.panel(e, first),
-                      static_cast<size_t>((last - first) * panel_bytes_));
+        pool, panels_, 0, panels_, run, ThreadPool::Help::kNo, [&](int64_t begin, int64_t end) {
+          const int64_t at = (e * panels_ + begin) * panel_bytes_;
+          const int error =
+              file.read(data_ + at, static_cast<size_t>((end - begin) * panel_bytes_), offset + at);
+          if (error != 0) failure.store(error, std::memory_order_relaxed);
+          sum.fetch_add(sum_of(e * panels_ + begin, e * panels_ + end), std::memory_order_relaxed);
         });
   }
-  if (other.file_ != nullptr) {
-    const auto offset = static_cast<size_t>(other.data_ - other.file_->data());
-    other.file_->release(offset, offset + bytes_);
+  if (const int error = failure.load(); error != 0) {
+    throw Error(Error::Kind::kCheckpoint,
+                std::string("packed weights cannot be read: ") +
+                    (error < 0 ? "the file ends too early" : std::strerror(error)));
   }
+  return sum.load();
 }
 
 uint64_t Weight::checksum(ThreadPool& pool) const {
-  // A sum over panels, so that it does not depend on how they are handed out.
   const int64_t panels = experts_ * panels_;
   const int64_t run = std::max<int64_t>(1, kRunBytes / panel_bytes_);
-  std::atomic<uint64_t> total{0};
+  std::atomic<uint64_t> sum{0};
   pool.parallel_for((panels + run - 1) / run, [&](int64_t item, int) {
-    uint64_t sum = 0;
-    for (int64_t p = item * run; p < std::min(panels, (item + 1) * run); ++p) {
-      sum += mix_bits(ftllm::checksum(data_ + p * panel_bytes_, panel_bytes_) + p);
-    }
-    total.fetch_add(sum, std::memory_order_relaxed);
+    sum.fetch_add(sum_of(item * run, std::min(panels, (item + 1) * run)),
+                  std::memory_order_relaxed);
   });
-  return total.load();
+  return sum.load();
+}
+
+// Of panels [begin, end), counted over all experts; the same however they are added up.
+uint64_t Weight::sum_of(int64_t begin, int64_t end) const {
+  uint64_t sum = 0;
+  for (int64_t p = begin; p < end; ++p) {
+    sum += mix_bits(ftllm::checksum(data_ + p * panel_bytes_, panel_bytes_) +
+                    static_cast<uint64_t>(p));
+  }
+  return sum;
 }
 
 // A huge page that panels of two groups share would be on the node of whoever touched it first.
 void Weight::keep_nodes_apart(const ThreadPool& pool) const {
   if (experts_ > 1) {  // so many edges that the system's limit of mappings could be reached
-    forbid_huge_pages(writable_, writable_ + bytes_);
+    forbid_huge_pages(data_, data_ + bytes_);
     return;
   }
   for (int g = 1; g < pool.groups(); ++g) {
-    forbid_huge_page_at(panel(0, pool.share(panels_, g)), writable_, writable_ + bytes_);
+    forbid_huge_page_at(panel(0, pool.share(panels_, g)), data_, data_ + bytes_);
   }
 }
 

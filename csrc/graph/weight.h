@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
-#include "base/file_map.h"
+#include "base/input_file.h"
 #include "base/thread_pool.h"
 #include "formats/packing.h"
 #include "kernels/table.h"
@@ -21,11 +21,6 @@ class Weight {
   // Zeros, in memory of `arena`, which it keeps alive, or by itself.
   Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
          std::shared_ptr<Arena> arena = nullptr);
-
-  // Packed before, at `offset` of `file`, which it keeps alive; read-only. Throws Error when the
-  // file ends too early or `offset` does not begin a cache line.
-  Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns,
-         std::shared_ptr<const FileMap> file, size_t offset);
 
   FormatId format() const { return format_; }
   int64_t experts() const { return experts_; }
@@ -45,21 +40,19 @@ class Weight {
   void fill(int64_t expert, int64_t first_row, int64_t count, FormatId source, const uint8_t* data,
             const int64_t* order, ThreadPool& pool);
 
-  // Packs what `other`, of the same format and shape, holds. As in fill(), threads write the panels
-  // that their group owns, which puts these on the group's NUMA node. Gives the pages of a mapped
-  // `other` back.
-  void copy(const Weight& other, ThreadPool& pool);
+  // Takes over packed bytes from `offset` of `file` on and returns their checksum. As in fill(),
+  // threads write the panels that their group owns, which puts these on the group's NUMA node.
+  // Throws Error when they cannot be read.
+  uint64_t read(const InputFile& file, int64_t offset, ThreadPool& pool);
 
   // Of the packed bytes.
   uint64_t checksum(ThreadPool& pool) const;
-
-  bool read_only() const { return writable_ == nullptr; }
 
   // Row as float32, the scalar truth.
   void unpack(int64_t expert, int64_t row, float* out) const;
 
  private:
-  Weight(FormatId format, int64_t experts, int64_t rows, int64_t columns, int lanes);
+  uint64_t sum_of(int64_t begin, int64_t end) const;
   void keep_nodes_apart(const ThreadPool& pool) const;
 
   FormatId format_;
@@ -70,10 +63,8 @@ class Weight {
   int64_t panel_bytes_;
   size_t bytes_;
   std::shared_ptr<Arena> arena_;
-  std::shared_ptr<const FileMap> file_;
-  Buffer buffer_;  // empty where there is an arena or a file
-  uint8_t* writable_ = nullptr;
-  const uint8_t* data_ = nullptr;
+  Buffer buffer_;  // empty where there is an arena
+  uint8_t* data_ = nullptr;
 };
 
 // What besides format and shape decides where a packed weight's bytes lie.
