@@ -163,7 +163,7 @@ class PackCache:
         needed = packed_size(weights)
         free = shutil.disk_usage(self._folder).free
         if free < needed + _SPARE_BYTES:
-            raise OSError(f"{needed >> 20} MiB would leave too little of the {free >> 20} free")
+            raise OSError(f"{needed >> 20} MiB would leave too little of {free >> 20} MiB free")
         content = self._content()
         partial = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}{_PARTIAL}")
         try:
