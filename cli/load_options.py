@@ -108,7 +108,7 @@ def load_options(
             "--pack_cache",
             metavar="MODE",
             help="Keep converted weights on disk for the next start: on, off, or auto = those that"
-            " took more than 5 s.",
+            " took more than 3 s.",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = "auto",
