@@ -123,6 +123,15 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="cpu, or numa: each NUMA node computes with the weights in its own memory.",
+            rich_help_panel=MEMORY_PANEL,
+        ),
+    ] = "cpu",
     pin: Annotated[
         str,
         typer.Option(
@@ -231,6 +240,7 @@ def load_options(
         models_file=models_file,
         pack_cache=pack_cache,
         threads=threads,
+        device=device,
         pin=pin,
         kv_cache_dtype=kv_cache_dtype,
         kv_cache_limit=kv_cache_limit,

@@ -39,6 +39,7 @@ class LoadOptions:
     dtype: str = "auto"
     kv_cache_dtype: str = "auto"
     threads: int | None = None
+    device: str = "cpu"  # or "numa": each node computes with the weights in its own memory
     pin: str = "auto"  # compute threads to cores: "auto", "on" or "off"
     kv_cache_limit: str | None = None  # such as "4g"
     tokens: int | None = None
@@ -143,6 +144,7 @@ def _build_options(options: LoadOptions) -> BuildOptions:
         kv_cache_dtype=options.kv_cache_dtype,
         threads=options.threads,
         pin=options.pin,
+        device=options.device,
         kv_cache_bytes=None if limit is None else parse_size(limit, "kv_cache_limit"),
         tokens=options.tokens,
         max_batch=options.max_batch,

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kSpinsPerClockRead = 64;
 constexpr std::chrono::microseconds kSpinTime{200};
+constexpr uint64_t kAlone = uint64_t{1} << 63;  // in a ticket: other groups leave its items
 
 void cpu_relax() {
 #if defined(__x86_64__)
@@ -56,6 +57,7 @@ ThreadPool::ThreadPool(int threads, std::span<const std::vector<int>> cpus,
                        std::span<const int> groups)
     : first_thread_(first_threads(threads, groups)), tickets_(first_thread_.size() - 1) {
   if (tickets_.size() > 1) {
+    if (!cpus.empty()) caller_cpus_ = cpus[0];
     for (int t = 0; t < threads && static_cast<size_t>(t) < cpus.size(); ++t) {
       for (const int cpu : cpus[static_cast<size_t>(t)]) {
         if (cpu < 0) continue;
@@ -97,22 +99,21 @@ int ThreadPool::caller_group() const {
 void ThreadPool::run(std::span<const int64_t> items, Invoke invoke, const void* context,
                      Help help) {
   // Nobody reads these between two loops: an item is taken from a ticket first, and the last loop
-  // has ended, so its tickets have none. `help_` may be read then; it only says where to look.
+  // has ended, so its tickets have none.
   invoke_ = invoke;
   context_ = context;
-  help_.store(help == Help::kYes, std::memory_order_relaxed);
   done_.store(0, std::memory_order_relaxed);
+  const uint64_t flag = help == Help::kYes ? 0 : kAlone;
   int64_t total = 0;
   for (size_t g = 0; g < tickets_.size(); ++g) {
     const int64_t count = g < items.size() ? items[g] : 0;
-    tickets_[g].value.store(static_cast<uint64_t>(count) << 32, std::memory_order_release);
+    tickets_[g].value.store(flag | static_cast<uint64_t>(count) << 32, std::memory_order_release);
     total += count;
   }
   loop_.fetch_add(1);  // sequentially consistent: pairs with the sleeper's increment of asleep_
   if (asleep_.load() > 0) loop_.notify_all();
-  // Without help the caller does its own group's items wherever it runs: it may be alone in it.
-  const int group = help == Help::kYes ? caller_group() : 0;
-  done_.fetch_add(drain_all(group, 0), std::memory_order_relaxed);
+  const int64_t mine = help == Help::kYes ? drain_all(caller_group(), 0) : drain_tied();
+  done_.fetch_add(mine, std::memory_order_relaxed);
   int spins = 0;
   while (done_.load(std::memory_order_acquire) != total) {
     if (++spins < 4096) {
@@ -130,8 +131,26 @@ int64_t ThreadPool::drain(int group, int thread) {
   for (int64_t count = 0;; ++count) {
     const uint64_t ticket = value.fetch_add(1, std::memory_order_acquire);
     const uint64_t item = ticket & UINT32_MAX;
-    if (item >= ticket >> 32) return count;
+    if (item >= (ticket & ~kAlone) >> 32) return count;
     invoke_(context_, group, static_cast<int64_t>(item), thread);
+  }
+}
+
+// Items of another group, as drain() does, unless its loop is without help. A ticket is looked at
+// first: taking an item of such a loop could not be undone.
+int64_t ThreadPool::assist(int group, int thread) {
+  std::atomic<uint64_t>& value = tickets_[static_cast<size_t>(group)].value;
+  uint64_t ticket = value.load(std::memory_order_relaxed);
+  for (int64_t count = 0;;) {
+    const uint64_t item = ticket & UINT32_MAX;
+    if (item >= ticket >> 32 || (ticket & kAlone) != 0) return count;
+    if (!value.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acquire,
+                                     std::memory_order_relaxed)) {
+      continue;
+    }
+    invoke_(context_, group, static_cast<int64_t>(item), thread);
+    ++count;
+    ticket = value.load(std::memory_order_relaxed);
   }
 }
 
@@ -139,10 +158,22 @@ int64_t ThreadPool::drain(int group, int thread) {
 int64_t ThreadPool::drain_all(int group, int thread) {
   int64_t count = drain(group, thread);
   const int all = groups();
-  for (int step = 1; step < all && help_.load(std::memory_order_relaxed); ++step) {
-    count += drain((group + step) % all, thread);
-  }
+  for (int step = 1; step < all; ++step) count += assist((group + step) % all, thread);
   return count;
+}
+
+// The items of the caller's own group, on its processors.
+int64_t ThreadPool::drain_tied() {
+#if defined(__linux__)
+  cpu_set_t before;
+  const bool known = sched_getaffinity(0, sizeof before, &before) == 0;
+  if (known) run_on(caller_cpus_);
+  const int64_t count = drain(0, 0);
+  if (known) sched_setaffinity(0, sizeof before, &before);
+  return count;
+#else
+  return drain(0, 0);
+#endif
 }
 
 bool ThreadPool::wait_for_loop(uint32_t& seen) {

@@ -24,7 +24,8 @@ class ThreadPool {
   static constexpr int kMaxGroups = 64;
 
   // Whether a group that has run out of items takes those of others. Without help a loop waits for
-  // each group's own threads: for what must be done by them, such as touching memory first.
+  // each group's own threads, and the caller is tied to its processors as long: for what must be
+  // done there, such as touching memory first.
   enum class Help { kYes, kNo };
 
   // With `cpus`, worker t runs on the processors cpus[t] only (as far as the system lets it), and
@@ -64,7 +65,7 @@ class ThreadPool {
   }
 
   // Calls body(group, item, thread) once for every item in [0, items[group]) of every group, items
-  // going to threads of their group first. `items` has groups() entries.
+  // going to threads of their group first. `items` has groups() entries at least.
   template <class Body>
   void parallel_for_groups(std::span<const int64_t> items, const Body& body,
                            Help help = Help::kYes) {
@@ -72,6 +73,7 @@ class ThreadPool {
       parallel_for(items[0], [&](int64_t item, int thread) { body(0, item, thread); });
       return;
     }
+    items = items.first(tickets_.size());
     if (std::accumulate(items.begin(), items.end(), int64_t{0}) == 0) return;
     run(
         items,
@@ -85,7 +87,7 @@ class ThreadPool {
   using Invoke = void (*)(const void* context, int group, int64_t item, int thread);
 
   // The number of items in the upper half and the next one in the lower: whoever takes an item
-  // learns in the same instruction whether the loop still has it.
+  // learns in the same instruction whether the loop still has it. The highest bit: without help.
   struct alignas(64) Ticket {
     std::atomic<uint64_t> value{0};
   };
@@ -93,17 +95,19 @@ class ThreadPool {
   void run(std::span<const int64_t> items, Invoke invoke, const void* context, Help help);
   void work(int thread, const std::vector<int>& cpus);
   int64_t drain(int group, int thread);
+  int64_t assist(int group, int thread);
   int64_t drain_all(int group, int thread);
+  int64_t drain_tied();
   int caller_group() const;
   bool wait_for_loop(uint32_t& seen);
 
   std::vector<int> first_thread_;   // of each group, and size() at the end
+  std::vector<int> caller_cpus_;    // where the caller is tied to while nobody helps
   std::vector<int8_t> cpu_groups_;  // the group whose threads are tied to a processor, or -1
   std::vector<Ticket> tickets_;     // one for each group
   std::vector<std::thread> workers_;
   Invoke invoke_ = nullptr;
   const void* context_ = nullptr;
-  std::atomic<bool> help_{true};
   alignas(64) std::atomic<uint32_t> loop_{0};  // counts loops; the workers' signal to start
   alignas(64) std::atomic<int64_t> done_{0};   // items of the current loop that are finished
   std::atomic<int> asleep_{0};
