@@ -90,3 +90,13 @@ def test_workers_stay_where_they_are_put_and_the_caller_stays_free() -> None:
 def test_a_processor_that_is_not_there_is_ignored(cpu: int) -> None:
     pool = _core.ThreadPool(threads=2, cpus=((cpu,), (cpu,)))
     assert _core.timing.barrier_seconds(pool=pool, items=4, loops=10) < 1
+
+
+def test_the_caller_is_free_again_after_packing_for_a_node() -> None:
+    mine = os.sched_getaffinity(0)
+    cpu = max(mine)
+    pool = _core.ThreadPool(threads=2, cpus=((cpu,), (cpu,)), groups=(0, 1))
+    weight = _core.Weight(format="f32", rows=64, columns=32)
+    data = memoryview(bytes(64 * 32 * 4))
+    weight.fill(first_row=0, count=64, source="f32", data=data, pool=pool)
+    assert os.sched_getaffinity(0) == mine
