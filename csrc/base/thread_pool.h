@@ -44,6 +44,7 @@ class ThreadPool {
   // Of `count` things, group g owns those in [share(count, g), share(count, g + 1)): a run as long
   // as the group has threads.
   int64_t share(int64_t count, int group) const {
+    if (tickets_.size() == 1) return group == 0 ? 0 : count;
     return count * first_thread_[static_cast<size_t>(group)] / size();
   }
 
