@@ -224,7 +224,10 @@ def _remove_abandoned(folder: Path) -> None:
 def _evict(folder: Path, *, keep: Path) -> None:
     """Remove the least recently used files but `keep` while all take more than the limit. Who reads
     one goes on reading it."""
-    files = [(path.stat(), path) for path in folder.glob(f"*{_SUFFIX}")]
+    files = []
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError):  # another process has just removed it
+            files.append((path.stat(), path))
     total = sum(status.st_size for status, _ in files)
     for status, path in sorted(files, key=lambda each: each[0].st_mtime_ns):
         if total <= _LIMIT_BYTES:

@@ -15,7 +15,9 @@ inline uint64_t mix_bits(uint64_t x) {
 }
 
 // Of `bytes` bytes, against accidents and not against attackers: about as fast as memory is read.
-// Each step is a bijection of its lane, so a change within one word of 8 bytes is always seen.
+// Each step is a bijection of its lane, so a change within one word of 8 bytes is always seen; the
+// second product spreads a change of a word's high bits, which few bits of the next could undo
+// else.
 inline uint64_t checksum(const uint8_t* data, int64_t bytes) {
   constexpr int kLanes = 4;  // independent, to hide the multiplication's latency
   constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
@@ -23,7 +25,7 @@ inline uint64_t checksum(const uint8_t* data, int64_t bytes) {
   const auto add = [&](int lane, const uint8_t* from, size_t count) {
     uint64_t word = 0;
     std::memcpy(&word, from, count);
-    lanes[lane] = std::rotl((lanes[lane] ^ word) * kFactor, 29);
+    lanes[lane] = std::rotl((lanes[lane] ^ word) * kFactor, 29) * kFactor;
   };
   int64_t at = 0;
   for (; at + 8 * kLanes <= bytes; at += 8 * kLanes) {
