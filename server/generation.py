@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftllm.engine.request import TokenLogprobs
 from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.bridge import EngineBridge, Mailbox
 from ftllm.server.choice_stream import ChoiceDelta, ChoicePlan, ChoiceStream
@@ -44,6 +45,10 @@ class ChoiceResult:
     text: str
     logprobs: list[PlacedLogprob]
     finish_reason: str
+    token_ids: Sequence[int] = ()
+    prompt_ids: Sequence[int] = ()
+    prompt_logprobs: Sequence[TokenLogprobs | None] | None = None
+    mean_logprob: float = 0.0  # of its tokens, if their log-probabilities were asked for
 
 
 class Generation:
@@ -99,19 +104,35 @@ class Generation:
         """Runs to the end, closes, and returns the choices by index."""
         texts: list[list[str]] = [[] for _ in self._streams]
         logprobs: list[list[PlacedLogprob]] = [[] for _ in self._streams]
+        token_ids: list[list[int]] = [[] for _ in self._streams]
         reasons = [""] * len(self._streams)
         try:
             while deltas := await self.next_deltas():
                 for delta in deltas:
                     texts[delta.index].append(delta.text)
                     logprobs[delta.index] += delta.logprobs
+                    token_ids[delta.index] += delta.token_ids
                     reasons[delta.index] = delta.finish_reason or reasons[delta.index]
         finally:
             self.close()
         return [
-            ChoiceResult("".join(parts), entries, reason)
-            for parts, entries, reason in zip(texts, logprobs, reasons, strict=True)
+            ChoiceResult(
+                text="".join(texts[place]),
+                logprobs=logprobs[place],
+                finish_reason=reasons[place],
+                token_ids=token_ids[place],
+                prompt_ids=stream.plan.prompt.ids,
+                # Only the first choice of a prompt computes them.
+                prompt_logprobs=self._streams[place - place % self._n].prompt_logprobs,
+                mean_logprob=stream.logprob_sum / max(1, stream.output_tokens),
+            )
+            for place, stream in enumerate(self._streams)
         ]
+
+    @property
+    def prompt_ids(self) -> list[Sequence[int]]:
+        """Of each choice, by its index."""
+        return [stream.plan.prompt.ids for stream in self._streams]
 
     def _raise_failure(self) -> None:
         """Only after the text that came before it has been handed out."""

@@ -12,13 +12,16 @@ from ftllm.errors import ContextLengthError, RequestError
 from ftllm.server.model import ServedModel
 from ftllm.server.schemas.chat import ChatMessage
 from ftllm.server.schemas.completions import PromptInput
+from ftllm.text.bad_words import bad_word_ids
 from ftllm.text.detokenizer import IncrementalDetokenizer
+from ftllm.text.fill_in_middle import find_fill_in_middle
 from ftllm.text.tokenizer import Tokenizer
 
 # Below this many characters (or token ids) the work takes about a millisecond, less than it is
 # worth to leave the event loop for.
 INLINE_SIZE = 4096
 MESSAGE_SIZE = 32  # what an empty message weighs beside a character
+BAD_WORD_SIZE = 64  # and a word that is encoded by itself
 
 Result = TypeVar("Result")
 
@@ -37,19 +40,52 @@ class Prompt:
     echo: EchoedPrompt | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """How a prompt is shortened that has more than `tokens`."""
+
+    tokens: int
+    keeps_end: bool = True  # else its beginning
+
+    def cut(self, ids: Sequence[int]) -> Sequence[int]:
+        if len(ids) <= self.tokens:
+            return ids
+        return ids[-self.tokens :] if self.keeps_end else ids[: self.tokens]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """How messages become a prompt."""
+
+    variables: Mapping[str, object]  # further names for the template
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    add_special_tokens: bool = False  # beside those that the template writes
+    truncation: Truncation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextOptions:
+    """How text becomes a prompt."""
+
+    echo: bool = False
+    add_special_tokens: bool = True  # around texts; token ids are taken as they are
+    suffix: str = ""  # text that follows what is to be generated
+    truncation: Truncation | None = None
+
+
 class PromptPreparer:
     """Renders and tokenizes. Long inputs go to a few threads of their own."""
 
     def __init__(self, model: ServedModel, *, threads: int) -> None:
         self._model = model
+        self.fill_in_middle = find_fill_in_middle(model.tokenizer)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ftllm-text")
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def chat(
-        self, messages: Sequence[ChatMessage], *, variables: Mapping[str, object]
-    ) -> Prompt:
+    async def chat(self, messages: Sequence[ChatMessage], options: ChatOptions) -> Prompt:
         """Raises `RequestError` when the model has no template, the template refuses the messages
         or the result does not fit the context."""
         template = self._model.chat_template
@@ -63,44 +99,84 @@ class PromptPreparer:
         turns = [_template_turn(message) for message in messages]
 
         def render() -> Prompt:
-            text = template.render(turns, add_generation_prompt=True, variables=variables)
+            text = template.render(
+                turns,
+                add_generation_prompt=options.add_generation_prompt,
+                continue_final_message=options.continue_final_message,
+                variables=options.variables,
+            )
             # The template writes the special tokens itself.
-            ids = self._model.tokenizer.encode(text, add_special_tokens=False)
+            ids: Sequence[int] = self._model.tokenizer.encode(
+                text, add_special_tokens=options.add_special_tokens
+            )
+            if options.truncation is not None:
+                ids = options.truncation.cut(ids)
             return self._checked(ids, param="messages")
 
         size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
         return await self._run(render, size=size)
 
-    async def completions(self, inputs: Sequence[PromptInput], *, echo: bool) -> list[Prompt]:
+    async def completions(
+        self, inputs: Sequence[PromptInput], options: TextOptions
+    ) -> list[Prompt]:
         """One prompt per input. Raises `RequestError` for an empty or over-long one."""
 
         def encode() -> list[Prompt]:
-            return [self._completion(item, echo=echo) for item in inputs]
+            return [self._completion(item, options) for item in inputs]
 
-        return await self._run(encode, size=sum(len(item) for item in inputs))
+        size = sum(len(item) for item in inputs) + len(options.suffix) * len(inputs)
+        return await self._run(encode, size=size)
+
+    async def bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """The token sequences that spell them. Raises `RequestError` for a blank one."""
+
+        def encode() -> tuple[tuple[int, ...], ...]:
+            return bad_word_ids(self._model.tokenizer, words)
+
+        return await self._run(encode, size=sum(BAD_WORD_SIZE + len(word) for word in words))
 
     async def _run(self, work: Callable[[], Result], *, size: int) -> Result:
         if size <= INLINE_SIZE:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _completion(self, item: PromptInput, *, echo: bool) -> Prompt:
+    def _completion(self, item: PromptInput, options: TextOptions) -> Prompt:
         tokenizer = self._model.tokenizer
+        ids: Sequence[int]
         if isinstance(item, str):
-            ids = tokenizer.encode(item)
+            ids = tokenizer.encode(item, add_special_tokens=False)
         else:
             ids = item
-            limit = tokenizer.vocab_size
-            wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
-            if wrong is not None:
-                raise RequestError(
-                    f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
-                    param="prompt",
-                )
+            self._check_ids(ids)
+        if options.suffix:
+            ids = self._around_middle(ids, options.suffix)
+        if isinstance(item, str) and options.add_special_tokens:
+            ids = tokenizer.surround(ids)
+        text = item if isinstance(item, str) else None
+        if options.truncation is not None and len(ids) > options.truncation.tokens:
+            ids, text = options.truncation.cut(ids), None
         prompt = self._checked(ids, param="prompt")
-        if not echo:
-            return prompt
-        return Prompt(prompt.ids, _echo(tokenizer, ids, item if isinstance(item, str) else None))
+        return Prompt(prompt.ids, _echo(tokenizer, ids, text)) if options.echo else prompt
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        limit = self._model.tokenizer.vocab_size
+        wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
+        if wrong is not None:
+            raise RequestError(
+                f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
+                param="prompt",
+            )
+
+    def _around_middle(self, prefix: Sequence[int], suffix: str) -> list[int]:
+        if self.fill_in_middle is None:
+            raise RequestError(
+                f"suffix: the vocabulary of {self._model.name!r} has no fill-in-the-middle tokens,"
+                " so this model cannot write what comes before a suffix. Leave suffix out, or use"
+                " a code model that has them.",
+                param="suffix",
+                code="unsupported_value",
+            )
+        return self.fill_in_middle.prompt(self._model.tokenizer, prefix, suffix)
 
     def _checked(self, ids: Sequence[int], *, param: str) -> Prompt:
         limit = self._model.max_model_len

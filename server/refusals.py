@@ -20,6 +20,20 @@ def refuse_stream_options(body: SamplingFields) -> None:
         )
 
 
+def refuse_unsupported_sampling(body: SamplingFields) -> None:
+    """Raises `RequestError` naming the first field that asks for what is not there."""
+    _refuse(body.use_beam_search, "use_beam_search", "Beam search is not supported.")
+    _refuse(
+        body.length_penalty not in (None, 1.0),
+        "length_penalty",
+        "It belongs to beam search, which is not supported.",
+    )
+    if body.prompt_logprobs is not None and body.stream:
+        raise RequestError(
+            "prompt_logprobs cannot be streamed; set stream to false.", param="prompt_logprobs"
+        )
+
+
 def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
     _refuse(body.tools, "tools", "Tool calling is not supported.")
@@ -58,6 +72,12 @@ def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
             "chat_template_kwargs",
             f"The server sets {name!r} itself.",
         )
+    if body.continue_final_message and body.add_generation_prompt:
+        raise RequestError(
+            "continue_final_message and add_generation_prompt exclude each other: an answer either"
+            " goes on with the last message or begins a new one. Set one of them.",
+            param="continue_final_message",
+        )
     for index, message in enumerate(body.messages):
         place = f"messages[{index}]"
         _refuse(
@@ -82,11 +102,23 @@ def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
 
 def refuse_unsupported_completion(body: CompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
-    _refuse(body.suffix, "suffix", "Filling in before a suffix is not supported.")
-    if body.best_of is not None and body.best_of != body.choices:
+    if body.suffix and body.echo:
         raise RequestError(
-            f"best_of is {body.best_of} and n is {body.choices}; they must be equal, because all"
-            " choices are returned.",
+            "echo and suffix exclude each other: with a suffix the model reads the prompt in"
+            " another form than it was sent. Set one of them.",
+            param="echo",
+        )
+    best_of = body.best_of
+    if best_of is not None and best_of < body.choices:
+        raise RequestError(
+            f"best_of is {best_of} and n is {body.choices}; of fewer answers than are wanted none"
+            " can be chosen. Set best_of to n or more.",
+            param="best_of",
+        )
+    if body.stream and body.drawn_choices > body.choices:
+        raise RequestError(
+            f"best_of is {best_of} and n is {body.choices}: the best answers are known only when"
+            " all are complete, so they cannot be streamed. Set stream to false.",
             param="best_of",
         )
 

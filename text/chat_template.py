@@ -19,6 +19,10 @@ from ftllm.text.template_messages import (
     walks_content_parts,
 )
 
+# Stands for the end of a message that is to be continued; templates may trim a text, and this
+# keeps what is before it. (Private-use characters, which no conversation should hold.)
+_END_MARK = "\uf8ff\uf8fe\uf8ff"
+
 
 class ChatTemplate:
     """A chat template, compiled once. Immutable, safe to use from any thread.
@@ -57,13 +61,25 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, object]] | None = None,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         variables: Mapping[str, object] = {},
     ) -> str:
         """The prompt for `messages`, which follow OpenAI's chat format.
 
-        `variables` are further names for the template (chat_template_kwargs); they do not replace
-        the ones it always gets. Raises `RequestError` when the template refuses the messages.
+        With `continue_final_message` it ends where the text of the last message does, so that the
+        model goes on with that message. `variables` are further names for the template
+        (chat_template_kwargs); they do not replace the ones it always gets. Raises `RequestError`
+        when the template refuses the messages.
         """
+        if continue_final_message:
+            marked = _mark_end(messages)
+            text = self.render(
+                marked, tools=tools, add_generation_prompt=False, variables=variables
+            )
+            prompt, mark, _ = text.rpartition(_END_MARK)
+            if not mark:
+                raise _invalid("the model's chat template leaves out the text of the last message")
+            return prompt
         context = {
             "documents": None,
             **variables,
@@ -81,6 +97,15 @@ class ChatTemplate:
                 "the model's chat template failed on these messages "
                 f"({type(error).__name__}: {error}); it may not know a role or a field used here"
             ) from error
+
+
+def _mark_end(messages: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The messages with a mark at the end of the last one's text."""
+    last = messages[-1] if messages else {}
+    content = last.get("content") or ""
+    if last.get("tool_calls") or not isinstance(content, str):
+        raise _invalid("the last message cannot be continued: it needs text, and no tool calls")
+    return [*messages[:-1], {**last, "content": content + _END_MARK}]
 
 
 class _Refusal(TemplateError):

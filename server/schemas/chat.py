@@ -61,6 +61,8 @@ class ChatCompletionRequest(SamplingFields):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     chat_template_kwargs: JsonObject | None = None
+    add_generation_prompt: bool | None = None  # None = true, unless the last message goes on
+    continue_final_message: bool | None = None
 
     # Known, but not honoured: refused when they ask for something.
     tools: JsonObjects | None = None
@@ -76,12 +78,4 @@ class ChatCompletionRequest(SamplingFields):
     web_search_options: JsonValue = None
     moderation: JsonValue = None
 
-    # Accepted: only a hosted service can mean them.
-    store: bool | None = None
-    metadata: JsonObject | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
-    prompt_cache_options: JsonValue = None
-    prediction: JsonValue = None
+    prediction: JsonValue = None  # accepted: only a hosted service can mean it

@@ -102,6 +102,22 @@ def test_stop_token_is_delivered_and_ends_the_request() -> None:
     assert driver.tokens("stopped") == driver.tokens("free")[:3]
 
 
+@pytest.mark.parametrize("prompt_logprobs", [None, 1])
+def test_where_no_token_is_allowed_the_answer_ends(prompt_logprobs: int | None) -> None:
+    driver = SchedulerDriver(FakeExecutor())
+    params = SamplingParams(
+        seed=1,
+        max_tokens=8,
+        allowed_token_ids=frozenset({7}),
+        bad_words=((7, 7, 7),),
+        prompt_logprobs=prompt_logprobs,
+    )
+    driver.add(make_request("a", prompt(5), params))
+    driver.run()
+    assert driver.tokens("a") == [7, 7]
+    assert driver.finish("a").reason is FinishReason.STOP
+
+
 def test_context_end_is_length() -> None:
     driver = SchedulerDriver(FakeExecutor(), max_model_len=20)
     driver.add(make_request("a", prompt(15), SamplingParams(seed=1)))

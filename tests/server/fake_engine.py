@@ -33,10 +33,10 @@ class _Live:
     prefilled: bool = False
 
 
-def logprobs_of(token_id: int, top: int) -> TokenLogprobs:
+def logprobs_of(token_id: int, top: int, chosen: float = -0.5) -> TokenLogprobs:
     """The chosen token at -0.5, then its successors at -1.5, -2.5 …"""
-    likely = tuple((token_id + place, -0.5 - place) for place in range(top))
-    return TokenLogprobs(token_id, -0.5, likely)
+    likely = tuple((token_id + place, chosen - place) for place in range(top))
+    return TokenLogprobs(token_id, chosen, likely)
 
 
 class FakeEngine:
@@ -54,6 +54,7 @@ class FakeEngine:
         self.alive = True
         self.last_step_at = time.monotonic()
         self.requests: list[Request] = []
+        self.logprob_of: Callable[[int], float] = lambda _: -0.5  # of the token that it says
         self.drafts = (0, 0)  # tokens drafted and accepted, as its answers claim
         self.aborted: list[str] = []
         self.steps = 0
@@ -168,7 +169,7 @@ class FakeEngine:
         live.sent += 1
         logprobs = None
         if params.logprobs is not None:
-            logprobs = (logprobs_of(token_id, params.logprobs),)
+            logprobs = (logprobs_of(token_id, params.logprobs, self.logprob_of(token_id)),)
         events.append(TokensEvent(live.request.request_id, (token_id,), logprobs))
         if token_id in params.stop_token_ids and live.sent > params.min_tokens:
             self._finish(live, FinishReason.STOP, events)
