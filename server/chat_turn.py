@@ -7,7 +7,7 @@ prepare and start it, and writes what the `TurnAnswer` brings in its own shapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ftllm.errors import RequestError
 from ftllm.sampling_params import SamplingParams
@@ -21,6 +21,7 @@ from ftllm.server.prompts import ChatOptions, Prompt, PromptPreparer
 from ftllm.server.sampling import Scheduling, choice_plans
 from ftllm.server.thinking import ThinkingPlan, ThinkingPlanner, ThinkingWish
 from ftllm.server.turn_answer import AnswerReader, PlainReader, TurnAnswer
+from ftllm.tool_parsers import TOOL_DIALECTS, OutputParser, ReasoningDialect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +30,10 @@ class ChatTurn:
 
     messages: Sequence[Message]
     params: SamplingParams
-    tools: ToolOffer = ToolOffer()
-    thinking: ThinkingWish = ThinkingWish()
-    options: ChatOptions = ChatOptions()
-    scheduling: Scheduling = Scheduling()
+    tools: ToolOffer = field(default_factory=ToolOffer)
+    thinking: ThinkingWish = field(default_factory=ThinkingWish)
+    options: ChatOptions = field(default_factory=ChatOptions)
+    scheduling: Scheduling = field(default_factory=Scheduling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +76,65 @@ class ChatTurns:
     def start(self, prepared: PreparedTurn, *, answer_id: str) -> TurnAnswer:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
         turn = prepared.turn
-        readers = [self._reader(prepared) for _ in range(turn.params.n)]
-        parses = any(isinstance(reader, ParsedReader) for reader in readers)
         params = turn.params
+        parses = self._parses(prepared)
         plans = choice_plans(
             self._model,
             [prepared.prompt],
+            # Markers are often special tokens. The ends of turns are no part of any answer.
             replace(params, skip_special_tokens=False) if parses else params,
             scheduling=turn.scheduling,
             bad_words=prepared.bad_words,
             answer_id=answer_id,
         )
-        if parses:  # markers are often special tokens; ends of turns are no part of any answer
-            ends = self._model.eos_token_ids
-            plans = [replace(plan, hidden_ids=ends) for plan in plans]
+        readers: list[AnswerReader] = [PlainReader() for _ in plans]
+        if parses:
+            plans = [replace(plan, hidden_ids=self._model.eos_token_ids) for plan in plans]
+            readers = [self._parsed_reader(prepared) for _ in plans]
         generation = start_generation(self._bridge, self._model.tokenizer, plans, n=params.n)
         return TurnAnswer(generation, readers)
+
+    def _check_tools(self) -> None:
+        template = self._model.chat_template
+        if self._dialects.tools.name is None:
+            raise RequestError(
+                f"tools: it is not known how the model {self._model.name!r} writes tool calls"
+                f" ({self._dialects.tools.reason}). Start the server with --tool_call_parser NAME;"
+                f" there are {', '.join(sorted(TOOL_DIALECTS))}.",
+                param="tools",
+                code="unsupported_value",
+            )
+        if template is not None and not template.takes_tools:
+            raise RequestError(
+                "tools: the model's chat template does not tell the model about tools. Start the"
+                " server with --chat_template and one that does.",
+                param="tools",
+                code="unsupported_value",
+            )
+
+    def _parses(self, prepared: PreparedTurn) -> bool:
+        return bool(prepared.turn.tools.tools) or self._reasoning(prepared) is not None
+
+    def _reasoning(self, prepared: PreparedTurn) -> ReasoningDialect | None:
+        """None where nothing that the model writes can be thinking."""
+        dialect = self._dialects.reasoning_dialect
+        if dialect is None or prepared.thinking.off:
+            return None
+        return None if prepared.prompt.tail.rstrip().endswith(dialect.ends) else dialect
+
+    def _parsed_reader(self, prepared: PreparedTurn) -> ParsedReader:
+        turn = prepared.turn
+        reasoning = self._reasoning(prepared)
+        starts = reasoning is not None and prepared.prompt.tail.rstrip().endswith(reasoning.starts)
+        parser = OutputParser(
+            tools=[tool.template_form() for tool in turn.tools.tools],
+            tool_dialect=self._dialects.tools.name,
+            reasoning_dialect=None if reasoning is None else reasoning.name,
+            starts_in_reasoning=starts,
+        )
+        return ParsedReader(
+            parser,
+            parallel=turn.tools.parallel,
+            shows_reasoning=prepared.thinking.visible,
+            with_logprobs=turn.params.logprobs is not None,
+        )

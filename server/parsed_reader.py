@@ -16,6 +16,8 @@ class ParsedReader:
     """Turns text into content, thinking and calls. Without `parallel` the answer is complete once
     a second call begins; without `shows_reasoning` thinking is counted, but left out."""
 
+    may_lack_content = True
+
     def __init__(
         self, parser: OutputParser, *, parallel: bool, shows_reasoning: bool, with_logprobs: bool
     ) -> None:
@@ -24,7 +26,6 @@ class ParsedReader:
         self._shows_reasoning = shows_reasoning
         self._places = ContentPlaces() if with_logprobs else None
         self._token_ids: list[int] = []  # that no delta has carried yet
-        self._has_calls = False
         self.reasoning_tokens = 0
         self.complete = False
 
@@ -42,7 +43,7 @@ class ParsedReader:
             found += self._follow("", self._parser.finish("length" if cut else "stop"))
         deltas = [turned for each in found if (turned := self._turn_delta(delta.index, each))]
         if reason is not None:
-            reason = "tool_calls" if self._has_calls and reason == "stop" else reason
+            reason = "tool_calls" if self._parser.has_tool_calls and reason == "stop" else reason
             deltas.append(TurnDelta(delta.index, finish_reason=reason))
         return self._with_tokens(deltas, delta, final=reason is not None)
 
@@ -64,7 +65,6 @@ class ParsedReader:
         return None
 
     def _kept(self, calls: Sequence[ToolCallDelta]) -> Sequence[ToolCallDelta]:
-        self._has_calls = self._has_calls or bool(calls)
         if self._parallel:
             return calls
         kept = [call for call in calls if call.index == 0]
@@ -87,9 +87,7 @@ class ParsedReader:
             self._carry(entries, deltas, delta.index)
         return deltas
 
-    def _carry(
-        self, entries: Sequence[PlacedLogprob], deltas: list[TurnDelta], index: int
-    ) -> None:
+    def _carry(self, entries: Sequence[PlacedLogprob], deltas: list[TurnDelta], index: int) -> None:
         for place, delta in enumerate(deltas):
             if delta.content or delta.finish_reason is not None:
                 deltas[place] = replace(delta, logprobs=entries)

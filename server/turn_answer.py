@@ -46,6 +46,11 @@ class AnswerReader(Protocol):
     """Finds in one choice's text what it consists of."""
 
     @property
+    def may_lack_content(self) -> bool:
+        """There may be thinking or calls and nothing else."""
+        ...
+
+    @property
     def reasoning_tokens(self) -> int: ...
 
     @property
@@ -59,6 +64,7 @@ class AnswerReader(Protocol):
 class PlainReader:
     """All text is content."""
 
+    may_lack_content = False
     reasoning_tokens = 0
     complete = False
 
@@ -118,6 +124,10 @@ class TurnAnswer:
     @property
     def prompt_ids(self) -> Sequence[int]:
         return self._generation.prompt_ids[0]
+
+    @property
+    def may_lack_content(self) -> bool:
+        return any(reader.may_lack_content for reader in self._readers)
 
     @property
     def usage(self) -> Usage:

@@ -131,10 +131,16 @@ def _split_calls(messages: Sequence[dict[str, object]]) -> list[dict[str, object
         for call, call_id in zip(calls, ids, strict=True):
             split.append({**message, "tool_calls": [call]})
             split += [result for result in results if result.get("tool_call_id") == call_id]
-            content = message["content"]  # it and the thinking come before the first call
-            message = {"role": message["role"], "content": content[:0] if content else content}
+            # Content and thinking come before the first call.
+            message = {"role": message["role"], "content": _emptied(message["content"])}
         split += [result for result in results if result.get("tool_call_id") not in ids]
     return split
+
+
+def _emptied(content: object) -> object:
+    if content is None:
+        return None
+    return "" if isinstance(content, str) else []
 
 
 def _part_text(part: object, place: int) -> str:

@@ -63,7 +63,12 @@ class TemplateProbe:
         messages = [{"role": "user", "content": self._content("probe")}, *turns]
         try:
             return self._template.render(
-                {**self._tokens, "messages": messages, "tools": None, "add_generation_prompt": False}
+                {
+                    **self._tokens,
+                    "messages": messages,
+                    "tools": None,
+                    "add_generation_prompt": False,
+                }
             )
         except Exception:
             return ""

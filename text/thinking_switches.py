@@ -100,14 +100,10 @@ def _compared_with_effort(tree: nodes.Template) -> Iterator[tuple[str, bool]]:
         if not any(_is_effort(side) for side in sides):
             continue
         for side in sides:
-            if isinstance(side, nodes.List | nodes.Tuple):
-                yield from ((item.value, True) for item in side.items if _is_text(item))
-            elif _is_text(side):
-                yield side.value, False
-
-
-def _is_text(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.Const) and isinstance(node.value, str)
+            items = side.items if isinstance(side, nodes.List | nodes.Tuple) else None
+            for item in [side] if items is None else items:
+                if isinstance(item, nodes.Const) and isinstance(item.value, str):
+                    yield item.value, items is not None
 
 
 def _is_effort(node: nodes.Node | None) -> bool:

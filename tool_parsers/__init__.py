@@ -1,6 +1,7 @@
 """Splits what a model writes into content, reasoning and tool calls, for each family's dialect."""
 
 from ftllm.tool_parsers.deltas import Delta, ParsedOutput, ToolCall, ToolCallDelta
+from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
 from ftllm.tool_parsers.output_parser import OutputParser, join_deltas, parse_output
 from ftllm.tool_parsers.registry import REASONING_DIALECTS, TOOL_DIALECTS
 
@@ -10,8 +11,10 @@ __all__ = [
     "Delta",
     "OutputParser",
     "ParsedOutput",
+    "ReasoningDialect",
     "ToolCall",
     "ToolCallDelta",
+    "ToolDialect",
     "join_deltas",
     "parse_output",
 ]

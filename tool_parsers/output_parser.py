@@ -58,6 +58,11 @@ class OutputParser:
         return self._machine.reasoning_length
 
     @property
+    def position(self) -> int:
+        """Characters fed that are decided upon, or put aside until a call proves to be one."""
+        return self._source.position
+
+    @property
     def has_tool_calls(self) -> bool:
         """A call has been handed out, so a "stop" is a "tool_calls"."""
         return self._outbox.call_count > 0

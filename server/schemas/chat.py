@@ -42,6 +42,9 @@ Content = Annotated[
 ]
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
 class ChatMessage(Schema):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
@@ -73,9 +76,14 @@ class ChatCompletionRequest(SamplingFields):
     functions: Functions | None = None  # the older spelling of tools, and …
     function_call: JsonValue = None  # … of tool_choice
 
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+    thinking_token_budget: Annotated[Int, Field(ge=0)] | None = None
+    include_reasoning: bool | None = None  # None = true
+
     # Known, but not honoured: refused when they ask for something.
     response_format: JsonObject | None = None
-    reasoning_effort: str | None = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: JsonValue = None
