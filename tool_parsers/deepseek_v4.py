@@ -1,0 +1,7 @@
+"""DeepSeek V4."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import think_tags
+
+REASONING = think_tags("deepseek_v4")

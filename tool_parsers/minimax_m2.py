@@ -1,0 +1,7 @@
+"""MiniMax-M2."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import think_tags
+
+REASONING = think_tags("minimax_m2")

@@ -1,0 +1,7 @@
+"""Step-3.5."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import think_tags
+
+REASONING = think_tags("step3p5")
