@@ -42,8 +42,9 @@ class ChatTemplate:
             self._template = environment.from_string(source)
             tree = environment.parse(source)
             walks_parts = walks_content_parts(tree)
-            self._thinking = find_thinking_switches(tree)
-            self._takes_tools = "tools" in find_undeclared_variables(tree)
+            names = find_undeclared_variables(environment.parse(source))  # it changes the tree
+            self._thinking = find_thinking_switches(tree, names)
+            self._takes_tools = "tools" in names
         except (TemplateError, RecursionError) as error:
             where = f" in line {line}" if (line := getattr(error, "lineno", None)) else ""
             raise OptionError(

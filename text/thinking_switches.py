@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from jinja2 import nodes
-from jinja2.meta import find_undeclared_variables
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """OpenAI's levels and those that others add, from no thinking at all to as much as there is."""
@@ -80,9 +79,8 @@ class ThinkingSwitches:
         return below[-1] if below else levels[0]
 
 
-def find_thinking_switches(tree: nodes.Template) -> ThinkingSwitches:
-    """What the parsed template reads without having set it itself."""
-    names = find_undeclared_variables(tree)
+def find_thinking_switches(tree: nodes.Template, names: Collection[str]) -> ThinkingSwitches:
+    """Of a parsed template; `names` are the variables that it reads and does not set itself."""
     compared = list(_compared_with_effort(tree))
     return ThinkingSwitches(
         flag=next((flag for flag in FLAGS if flag in names), None),
