@@ -54,6 +54,34 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = None,
+    tool_call_parser: Annotated[
+        str,
+        typer.Option(
+            "--tool_call_parser",
+            metavar="NAME|auto|none",
+            help="How the model writes tool calls. auto: told by its chat template.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
+    reasoning_parser: Annotated[
+        str,
+        typer.Option(
+            "--reasoning_parser",
+            metavar="NAME|auto|none",
+            help="How the model marks its thinking. auto: told by its chat template.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
+    think: Annotated[
+        str,
+        typer.Option(
+            "--think",
+            metavar="auto|on|off",
+            help="Whether the model thinks when a request does not say. auto: as its chat template"
+            " has it.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
     hide_input: Annotated[
         bool,
         typer.Option(
@@ -81,6 +109,9 @@ def server(
         host=host,
         port=port,
         api_keys=collect_api_keys(api_key or (), api_key_file, os.environ),
+        tool_call_parser=tool_call_parser,
+        reasoning_parser=reasoning_parser,
+        think=think,
         hide_input=hide_input,
         lenient=lenient,
     )
