@@ -88,6 +88,15 @@ class PromptPreparer:
     async def chat(self, messages: Sequence[ChatMessage], options: ChatOptions) -> Prompt:
         """Raises `RequestError` when the model has no template, the template refuses the messages
         or the result does not fit the context."""
+        ids = await self.chat_ids(messages, options)
+        if options.truncation is not None:
+            ids = options.truncation.cut(ids)
+        return self._checked(ids, param="messages")
+
+    async def chat_ids(
+        self, messages: Sequence[ChatMessage], options: ChatOptions
+    ) -> Sequence[int]:
+        """The token ids of the messages, however many these are."""
         template = self._model.chat_template
         if template is None:
             raise RequestError(
@@ -98,7 +107,7 @@ class PromptPreparer:
             )
         turns = [_template_turn(message) for message in messages]
 
-        def render() -> Prompt:
+        def render() -> Sequence[int]:
             text = template.render(
                 turns,
                 add_generation_prompt=options.add_generation_prompt,
@@ -106,12 +115,7 @@ class PromptPreparer:
                 variables=options.variables,
             )
             # The template writes the special tokens itself.
-            ids: Sequence[int] = self._model.tokenizer.encode(
-                text, add_special_tokens=options.add_special_tokens
-            )
-            if options.truncation is not None:
-                ids = options.truncation.cut(ids)
-            return self._checked(ids, param="messages")
+            return self._model.tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
 
         size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
         return await self._run(render, size=size)
@@ -126,6 +130,23 @@ class PromptPreparer:
 
         size = sum(len(item) for item in inputs) + len(options.suffix) * len(inputs)
         return await self._run(encode, size=size)
+
+    async def text_ids(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """The token ids of a text, however many these are."""
+
+        def encode() -> Sequence[int]:
+            return self._model.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+        return await self._run(encode, size=len(text))
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included. Raises `RequestError` for a wrong id."""
+
+        def decode() -> str:
+            self._check_ids(ids, param="tokens")
+            return self._model.tokenizer.decode(ids, skip_special_tokens=False)
+
+        return await self._run(decode, size=len(ids))
 
     async def bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences that spell them. Raises `RequestError` for a blank one."""
@@ -147,7 +168,7 @@ class PromptPreparer:
             ids = tokenizer.encode(item, add_special_tokens=False)
         else:
             ids = item
-            self._check_ids(ids)
+            self._check_ids(ids, param="prompt")
         if options.suffix:
             ids = self._around_middle(ids, options.suffix)
         if isinstance(item, str) and options.add_special_tokens:
@@ -158,13 +179,13 @@ class PromptPreparer:
         prompt = self._checked(ids, param="prompt")
         return Prompt(prompt.ids, _echo(tokenizer, ids, text)) if options.echo else prompt
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
+    def _check_ids(self, ids: Sequence[int], *, param: str) -> None:
         limit = self._model.tokenizer.vocab_size
         wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
         if wrong is not None:
             raise RequestError(
-                f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
-                param="prompt",
+                f"{param} holds the token id {wrong}; ids go from 0 to {limit - 1}.",
+                param=param,
             )
 
     def _around_middle(self, prefix: Sequence[int], suffix: str) -> list[int]:

@@ -10,7 +10,7 @@ from ftllm.errors import RequestError
 from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.chat_answer import ChatAnswer
 from ftllm.server.json_text import json_response
-from ftllm.server.openapi import json_body
+from ftllm.server.openapi import answers, json_body
 from ftllm.server.prompts import ChatOptions
 from ftllm.server.refusals import (
     refuse_stream_options,
@@ -18,15 +18,20 @@ from ftllm.server.refusals import (
     refuse_unsupported_sampling,
 )
 from ftllm.server.sampling import Scheduling, choice_plans, sampling_params, truncation
+from ftllm.server.schemas.answers import ChatCompletion
 from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.services import Services
-from ftllm.server.sse import EventStream, on_disconnect
+from ftllm.server.sse import on_disconnect
 
 
 def create_router(services: Services) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/chat/completions", openapi_extra=json_body(ChatCompletionRequest))
+    @router.post(
+        "/v1/chat/completions",
+        openapi_extra=json_body(ChatCompletionRequest),
+        responses=answers(ChatCompletion, streams=True),
+    )
     async def create_chat_completion(request: Request) -> Response:
         body = await services.bodies.read(request, ChatCompletionRequest)
         services.check_model(body.model)
@@ -67,8 +72,7 @@ def create_router(services: Services) -> APIRouter:
         generation = services.generate(plans, n=params.n)
         if body.stream:
             frames = answer.frames(generation, n=params.n)
-            hide_input = services.settings.hide_input
-            return EventStream(frames, generation.close, hide_input=hide_input)
+            return services.event_stream(frames, generation.close)
         async with on_disconnect(request.receive, generation.close):
             choices = await generation.collect()
         return json_response(answer.body(choices, generation.usage))
