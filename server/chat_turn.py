@@ -29,7 +29,7 @@ class ChatTurn:
     """A conversation and how to answer it. Values have been checked, except against the model."""
 
     messages: Sequence[Message]
-    params: SamplingParams
+    params: SamplingParams = field(default_factory=SamplingParams)
     tools: ToolOffer = field(default_factory=ToolOffer)
     thinking: ThinkingWish = field(default_factory=ThinkingWish)
     options: ChatOptions = field(default_factory=ChatOptions)
@@ -65,13 +65,22 @@ class ChatTurns:
 
     async def prepare(self, turn: ChatTurn) -> PreparedTurn:
         """Renders and tokenizes. Raises `RequestError` naming what this model cannot honour."""
+        thinking, options = self._plan(turn)
+        tools = turn.tools.tools
+        prompt = await self._prompts.chat(turn.messages, options, tools=tools)
+        bad_words = await self._prompts.bad_words(turn.params.bad_words)
+        return PreparedTurn(turn=turn, prompt=prompt, thinking=thinking, bad_words=bad_words)
+
+    async def rendered(self, turn: ChatTurn) -> Prompt:
+        """The prompt alone, however long it is: to count its tokens."""
+        _, options = self._plan(turn)
+        return await self._prompts.rendered_chat(turn.messages, options, tools=turn.tools.tools)
+
+    def _plan(self, turn: ChatTurn) -> tuple[ThinkingPlan, ChatOptions]:
         if turn.tools.tools:
             self._check_tools()
         thinking = self._thinking.plan(turn.thinking, turn.options.variables)
-        options = replace(turn.options, variables=thinking.variables)
-        prompt = await self._prompts.chat(turn.messages, options, tools=turn.tools.tools)
-        bad_words = await self._prompts.bad_words(turn.params.bad_words)
-        return PreparedTurn(turn=turn, prompt=prompt, thinking=thinking, bad_words=bad_words)
+        return thinking, replace(turn.options, variables=thinking.variables)
 
     def start(self, prepared: PreparedTurn, *, answer_id: str) -> TurnAnswer:
         """Submits. Raises before anything runs if any of the choices cannot be served."""

@@ -93,6 +93,20 @@ class PromptPreparer:
     ) -> Prompt:
         """Raises `RequestError` when the model has no template, the template refuses the messages
         or the result does not fit the context."""
+        rendered = await self.rendered_chat(messages, options, tools=tools)
+        ids: Sequence[int] = rendered.ids
+        if options.truncation is not None:
+            ids = options.truncation.cut(ids)
+        return replace(self._checked(ids, param="messages"), tail=rendered.tail)
+
+    async def rendered_chat(
+        self,
+        messages: Sequence[Message],
+        options: ChatOptions,
+        *,
+        tools: Sequence[FunctionTool],
+    ) -> Prompt:
+        """The messages as a prompt, however long it is."""
         template = self._model.chat_template
         if template is None:
             raise RequestError(
@@ -113,12 +127,8 @@ class PromptPreparer:
                 variables=options.variables,
             )
             # The template writes the special tokens itself.
-            ids: Sequence[int] = self._model.tokenizer.encode(
-                text, add_special_tokens=options.add_special_tokens
-            )
-            if options.truncation is not None:
-                ids = options.truncation.cut(ids)
-            return replace(self._checked(ids, param="messages"), tail=text[-TAIL_SIZE:])
+            ids = self._model.tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
+            return Prompt(tuple(ids), tail=text[-TAIL_SIZE:])
 
         size = sum(MESSAGE_SIZE + message.size for message in messages) + TOOL_SIZE * len(tools)
         return await self._run(render, size=size)
@@ -133,6 +143,23 @@ class PromptPreparer:
 
         size = sum(len(item) for item in inputs) + len(options.suffix) * len(inputs)
         return await self._run(encode, size=size)
+
+    async def text_ids(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """The token ids of a text, however many these are."""
+
+        def encode() -> Sequence[int]:
+            return self._model.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+        return await self._run(encode, size=len(text))
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included. Raises `RequestError` for a wrong id."""
+
+        def decode() -> str:
+            self._check_ids(ids, param="tokens")
+            return self._model.tokenizer.decode(ids, skip_special_tokens=False)
+
+        return await self._run(decode, size=len(ids))
 
     async def bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences that spell them. Raises `RequestError` for a blank one."""
@@ -154,7 +181,7 @@ class PromptPreparer:
             ids = tokenizer.encode(item, add_special_tokens=False)
         else:
             ids = item
-            self._check_ids(ids)
+            self._check_ids(ids, param="prompt")
         if options.suffix:
             ids = self._around_middle(ids, options.suffix)
         if isinstance(item, str) and options.add_special_tokens:
@@ -165,13 +192,13 @@ class PromptPreparer:
         prompt = self._checked(ids, param="prompt")
         return Prompt(prompt.ids, _echo(tokenizer, ids, text)) if options.echo else prompt
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
+    def _check_ids(self, ids: Sequence[int], *, param: str) -> None:
         limit = self._model.tokenizer.vocab_size
         wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
         if wrong is not None:
             raise RequestError(
-                f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
-                param="prompt",
+                f"{param} holds the token id {wrong}; ids go from 0 to {limit - 1}.",
+                param=param,
             )
 
     def _around_middle(self, prefix: Sequence[int], suffix: str) -> list[int]:

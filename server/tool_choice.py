@@ -19,8 +19,8 @@ _CHOICES = (
 def read_tools(body: ChatCompletionRequest) -> ToolOffer:
     """Raises `RequestError` naming the field that cannot be honoured."""
     if body.uses_functions:
-        return _read_functions(body)
-    tools = _tools([tool.function for tool in body.tools or ()], place="tools[{}].function")
+        return _older_offer(body)
+    tools = read_functions([tool.function for tool in body.tools or ()])
     choice = body.tool_choice
     if choice == "none" or (choice in (None, "auto") and not tools):
         return ToolOffer()
@@ -32,12 +32,12 @@ def read_tools(body: ChatCompletionRequest) -> ToolOffer:
     return ToolOffer(tools=tools, required=required, allowed=allowed, parallel=parallel)
 
 
-def _read_functions(body: ChatCompletionRequest) -> ToolOffer:
+def _older_offer(body: ChatCompletionRequest) -> ToolOffer:
     """OpenAI's older spelling: functions and function_call, one call an answer."""
     for new in ("tools", "tool_choice"):
         if getattr(body, new):
             _refuse(new, "it excludes functions and function_call, its older spelling; use tools")
-    tools = _tools(body.functions or (), place="functions[{}]")
+    tools = read_functions(body.functions or (), place="functions[{}]")
     choice = body.function_call
     if choice == "none" or (choice in (None, "auto") and not tools):
         return ToolOffer()
@@ -49,7 +49,10 @@ def _read_functions(body: ChatCompletionRequest) -> ToolOffer:
     return ToolOffer(tools=tools, required=True, allowed=allowed, parallel=False)
 
 
-def _tools(definitions: Sequence[FunctionDefinition], *, place: str) -> tuple[FunctionTool, ...]:
+def read_functions(
+    definitions: Sequence[FunctionDefinition], *, place: str = "tools[{}].function"
+) -> tuple[FunctionTool, ...]:
+    """Raises `RequestError` when two have one name; `place` is where they stand in the request."""
     tools: dict[str, FunctionTool] = {}
     for at, definition in enumerate(definitions):
         if definition.name in tools:

@@ -10,21 +10,26 @@ from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.chat_answer import ChatAnswer
 from ftllm.server.chat_request import chat_turn
 from ftllm.server.json_text import json_response
-from ftllm.server.openapi import json_body
+from ftllm.server.openapi import answers, json_body
 from ftllm.server.refusals import (
     refuse_stream_options,
     refuse_unsupported_chat,
     refuse_unsupported_sampling,
 )
+from ftllm.server.schemas.answers import ChatCompletion
 from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.services import Services
-from ftllm.server.sse import EventStream, on_disconnect
+from ftllm.server.sse import on_disconnect
 
 
 def create_router(services: Services) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/chat/completions", openapi_extra=json_body(ChatCompletionRequest))
+    @router.post(
+        "/v1/chat/completions",
+        openapi_extra=json_body(ChatCompletionRequest),
+        responses=answers(ChatCompletion, streams=True),
+    )
     async def create_chat_completion(request: Request) -> Response:
         body = await services.bodies.read(request, ChatCompletionRequest)
         services.check_model(body.model)
@@ -43,8 +48,7 @@ def create_router(services: Services) -> APIRouter:
         running = services.turns.start(prepared, answer_id=head.answer_id)
         if body.stream:
             frames = answer.frames(running, n=turn.params.n)
-            hide_input = services.settings.hide_input
-            return EventStream(frames, running.close, hide_input=hide_input)
+            return services.event_stream(frames, running.close)
         async with on_disconnect(request.receive, running.close):
             choices = await running.collect()
         return json_response(answer.body(choices, running.usage))

@@ -81,3 +81,4 @@ class FakeModel:
     max_model_len: int = MAX_MODEL_LEN
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
+    summary: tuple[str, ...] = ("model    tiny/model: scripted",)
