@@ -21,7 +21,7 @@ from ftllm.server.prompts import ChatOptions, Prompt, PromptPreparer
 from ftllm.server.sampling import Scheduling, choice_plans
 from ftllm.server.thinking import ThinkingPlan, ThinkingPlanner, ThinkingWish
 from ftllm.server.turn_answer import AnswerReader, PlainReader, TurnAnswer
-from ftllm.tool_parsers import TOOL_DIALECTS, OutputParser, ReasoningDialect
+from ftllm.tool_parsers import TOOL_DIALECTS, AnyReasoningDialect, OutputParser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,17 +124,17 @@ class ChatTurns:
     def _parses(self, prepared: PreparedTurn) -> bool:
         return bool(prepared.turn.tools.tools) or self._reasoning(prepared) is not None
 
-    def _reasoning(self, prepared: PreparedTurn) -> ReasoningDialect | None:
+    def _reasoning(self, prepared: PreparedTurn) -> AnyReasoningDialect | None:
         """None where nothing that the model writes can be thinking."""
         dialect = self._dialects.reasoning_dialect
         if dialect is None or prepared.thinking.off:
             return None
-        return None if prepared.prompt.tail.rstrip().endswith(dialect.ends) else dialect
+        return None if _ends_with(prepared.prompt, dialect.ends) else dialect
 
     def _parsed_reader(self, prepared: PreparedTurn) -> ParsedReader:
         turn = prepared.turn
         reasoning = self._reasoning(prepared)
-        starts = reasoning is not None and prepared.prompt.tail.rstrip().endswith(reasoning.starts)
+        starts = reasoning is not None and _ends_with(prepared.prompt, reasoning.starts)
         parser = OutputParser(
             tools=[tool.template_form() for tool in turn.tools.tools],
             tool_dialect=self._dialects.tools.name,
@@ -147,3 +147,8 @@ class ChatTurns:
             shows_reasoning=prepared.thinking.visible,
             with_logprobs=turn.params.logprobs is not None,
         )
+
+
+def _ends_with(prompt: Prompt, markers: Sequence[str]) -> bool:
+    """But for white space, the prompt ends with one of them."""
+    return prompt.tail.rstrip().endswith(tuple(marker.rstrip() for marker in markers))

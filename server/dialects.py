@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ftllm.errors import OptionError
-from ftllm.tool_parsers import REASONING_DIALECTS, TOOL_DIALECTS, ReasoningDialect
+from ftllm.tool_parsers import REASONING_DIALECTS, TOOL_DIALECTS, AnyReasoningDialect
 
 AUTO, NONE = "auto", "none"
 
@@ -35,7 +35,7 @@ class Dialects:
         )
 
     @property
-    def reasoning_dialect(self) -> ReasoningDialect | None:
+    def reasoning_dialect(self) -> AnyReasoningDialect | None:
         name = self.reasoning.name
         return None if name is None else REASONING_DIALECTS[name]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ftllm.errors import RequestError
 from ftllm.text.thinking_switches import FLAGS, ThinkingSwitches
-from ftllm.tool_parsers import ReasoningDialect
+from ftllm.tool_parsers import AnyReasoningDialect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class ThinkingPlanner:
     def __init__(
         self,
         switches: ThinkingSwitches,
-        dialect: ReasoningDialect | None,
+        dialect: AnyReasoningDialect | None,
         *,
         default: str = "auto",  # or "on", "off": for requests that do not say
     ) -> None:

@@ -265,3 +265,16 @@ def test_token_ids_are_all_of_them(tools_api: Api, engine: FakeEngine) -> None:
     chunks = chunks_of(tools_api.chat(stream=True, **fields))
     ids = [chunk["choices"][0].get("token_ids", []) for chunk in chunks]
     assert [token_id for part in ids for token_id in part] == script
+
+
+def test_the_prompt_can_be_looked_at(tools_api: Api, engine: FakeEngine) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    tokens = tools_api.post("/tokenize", {"messages": messages, "tools": [TIME]}).json()["tokens"]
+    tools_api.chat("Hi", tools=[TIME])
+    assert tuple(tokens) == engine.requests[-1].prompt_ids
+
+
+def test_the_parsers_are_shown(tools_api: Api) -> None:
+    (card,) = tools_api.get("/v1/models").json()["data"]
+    assert card["tool_call_parser"] == {"name": "hermes", "reason": "--tool_call_parser hermes"}
+    assert card["reasoning_parser"]["name"] == "qwen3"
