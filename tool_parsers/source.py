@@ -1,0 +1,208 @@
+"""The text of an answer while it comes: a cursor that parsers move forward and never back.
+
+A parser is a generator. It reads `Source.text` from `Source.pos` on and yields when it needs more
+than there is; it goes on when there is more, or when there will be none (`ended`). What it has
+moved past is dropped with the next text, so nothing is looked at twice: a parser that has to wait
+for something far away keeps what it needs itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+Parse = Generator[None, None, T]
+"""A parser that yields for more text and returns a T."""
+
+FinishReason = Literal["stop", "length"]
+
+_SPACE = re.compile(r"\s*")
+
+
+class _Record:
+    """Text from a place on, kept while the source drops it."""
+
+    __slots__ = ("parts", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start  # in `Source.text`
+        self.parts: list[str] = []  # what of it is no longer there
+
+
+class Source:
+    """Text that has come and has not been moved past, with primitives to read it."""
+
+    __slots__ = ("_mark", "_passed", "_records", "cut", "ended", "pos", "text")
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.pos = 0
+        self.ended = False
+        self.cut = False  # ended by a limit of tokens, not by the model
+        self._passed = 0  # characters before `text`
+        self._records: list[_Record] = []
+        self._mark: _Record | None = None
+
+    def feed(self, text: str) -> None:
+        pos = self.pos
+        for record in self._records:
+            record.parts.append(self.text[record.start : pos])
+            record.start = 0
+        self._passed += pos
+        self.text = self.text[pos:] + text if pos < len(self.text) else text
+        self.pos = 0
+
+    def end(self, reason: FinishReason) -> None:
+        self.ended = True
+        self.cut = reason == "length"
+
+    @property
+    def position(self) -> int:
+        """Characters moved past since the beginning."""
+        return self._passed + self.pos
+
+    @property
+    def exhausted(self) -> bool:
+        """Everything has come and has been moved past."""
+        return self.ended and self.pos >= len(self.text)
+
+    def record(self, start: int) -> _Record:
+        """Keep the text from `start` (in `text`) on."""
+        record = _Record(start)
+        self._records.append(record)
+        return record
+
+    def recorded(self, record: _Record) -> str:
+        """The text of a record up to the cursor; it ends here."""
+        self._records.remove(record)
+        return "".join(record.parts) + self.text[record.start : self.pos]
+
+    def mark(self, start: int) -> None:
+        """Keep the text from `start` (in `text`) on, to have it back should it be no call."""
+        self.unmark()
+        self._mark = self.record(start)
+
+    def unmark(self) -> None:
+        if self._mark is not None:
+            self._records.remove(self._mark)
+            self._mark = None
+
+    @property
+    def is_marked(self) -> bool:
+        return self._mark is not None
+
+    def marked_text(self) -> str:
+        """From the mark, which is taken away, to the cursor."""
+        assert self._mark is not None
+        mark, self._mark = self._mark, None
+        return self.recorded(mark)
+
+    def peek(self) -> Parse[str]:
+        """The next character; "" at the end."""
+        while self.pos >= len(self.text):
+            if self.ended:
+                return ""
+            yield
+        return self.text[self.pos]
+
+    def next_visible(self) -> Parse[str]:
+        """Skip white space, then peek."""
+        yield from self.space(None)
+        return self.text[self.pos : self.pos + 1]
+
+    def space(self, keep: Callable[[str], None] | None) -> Parse[None]:
+        """Skip white space up to a visible character or the end; `keep` gets it."""
+        while True:
+            match = _SPACE.match(self.text, self.pos)
+            assert match is not None
+            if keep is not None and match.end() > self.pos:
+                keep(match[0])
+            self.pos = match.end()
+            if self.pos < len(self.text) or self.ended:
+                return
+            yield
+
+    def literal(self, *choices: str) -> Parse[str]:
+        """Move past the one of `choices` that stands here, the longest; "" if none does."""
+        while True:
+            text, pos = self.text, self.pos
+            found = max(
+                (each for each in choices if text.startswith(each, pos)), key=len, default=""
+            )
+            rest = len(text) - pos
+            undecided = not self.ended and any(
+                len(each) > max(rest, len(found)) and text.startswith(each[:rest], pos)
+                for each in choices
+            )
+            if not undecided:
+                self.pos = pos + len(found)
+                return found
+            yield
+
+    def run(self, pattern: re.Pattern[str]) -> Parse[str]:
+        """Move past as many characters as `pattern`, a repeated class of them, matches."""
+        parts = []
+        while True:
+            match = pattern.match(self.text, self.pos)
+            if match is not None:
+                parts.append(match[0])
+                self.pos = match.end()
+            if self.pos < len(self.text) or self.ended:
+                return "".join(parts)
+            yield
+
+    def until(self, markers: Markers, write: Callable[[str], None]) -> Parse[str]:
+        """Hand text to `write` up to the first marker and stop in front of it; "" at the end.
+
+        Only what may still become a marker is held back.
+        """
+        while True:
+            text, pos = self.text, self.pos
+            start, marker = markers.find(text, pos)
+            if start > pos:
+                write(text[pos:start] if pos or start < len(text) else text)
+                self.pos = start
+            if marker:
+                return marker
+            if self.ended:
+                if start < len(text):
+                    write(text[start:])
+                    self.pos = len(text)
+                return ""
+            yield
+
+
+class Markers:
+    """Finds the first of some texts, or the beginning of one at the end of what has come."""
+
+    __slots__ = ("_first", "_pattern", "texts")
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = frozenset(texts)
+        assert self.texts
+        assert "" not in self.texts
+        firsts = {text[0] for text in self.texts}
+        self._first = firsts.pop() if len(firsts) == 1 else ""
+        whole = [re.escape(text) for text in sorted(self.texts, key=len, reverse=True)]
+        cut = [_beginnings(text) for text in sorted(self.texts) if len(text) > 1]
+        self._pattern = re.compile("|".join(whole + cut))
+
+    def find(self, text: str, pos: int) -> tuple[int, str]:
+        """(where, marker), (where, "") of one that may be cut off by the end, or (length, "")."""
+        if self._first and text.find(self._first, pos) < 0:
+            return len(text), ""
+        match = self._pattern.search(text, pos)
+        if match is None:
+            return len(text), ""
+        found = match[0]
+        return match.start(), found if found in self.texts else ""
+
+
+def _beginnings(text: str) -> str:
+    """A pattern for the beginnings of `text` that stand at the very end, the longest there is."""
+    pattern = ""
+    for character in reversed(text[1:-1]):
+        pattern = f"(?:{re.escape(character)}{pattern})?"
+    return re.escape(text[0]) + pattern + r"\Z"
