@@ -111,9 +111,7 @@ class _Arguments:
     def _string(self) -> Parse[bool]:
         self._begin_member()
         self._write('"')
-        whole = yield from self._source.until(
-            self._quotes, lambda text: self._write(escaped(text))
-        )
+        whole = yield from self._source.until(self._quotes, lambda text: self._write(escaped(text)))
         self._source.pos += len(whole)
         if whole or not self._source.cut:
             self._write('"')

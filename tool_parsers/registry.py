@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ftllm.errors import OptionError
-from ftllm.tool_parsers import deepseek_r1, hermes, qwen3
+from ftllm.tool_parsers import deepseek_r1, functiongemma, gemma4, hermes, qwen3
 from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
 
 TOOL_DIALECTS: Mapping[str, ToolDialect] = MappingProxyType(
     {
         dialect.name: dialect
         for dialect in (
-            hermes.TOOL,  #
+            functiongemma.TOOL,
+            gemma4.TOOL,
+            hermes.TOOL,
         )
     }
 )
@@ -23,6 +25,7 @@ REASONING_DIALECTS: Mapping[str, ReasoningDialect] = MappingProxyType(
         dialect.name: dialect
         for dialect in (
             deepseek_r1.REASONING,
+            gemma4.REASONING,
             qwen3.REASONING,
         )
     }

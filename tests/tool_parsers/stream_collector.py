@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from ftllm.tool_parsers import Delta, OutputParser, ParsedOutput, ToolCall
 
@@ -69,4 +70,4 @@ def without_ids(output: ParsedOutput) -> tuple[object, ...]:
 def split(text: str, places: Sequence[int]) -> list[str]:
     """`text` cut at `places`."""
     edges = [0, *sorted(places), len(text)]
-    return [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(edges)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,30 +15,18 @@ from tests.tool_parsers.case_files import TOOLS
 from tests.tool_parsers.stream_collector import Collector, split, stream, without_ids
 
 # The pieces that a marker soup is cooked from.
-MARKERS = """
-<tool_call> </tool_call> <tool_calls> </tool_calls> <|tool_call|> <longcat_tool_call> <function=
-</longcat_tool_call> <function=search> </function> <parameter=query> <parameter= </parameter> >
-<seed:tool_call> </seed:tool_call> <arg_key> </arg_key> <arg_value> </arg_value> <function_call>
-<function_calls> </function_calls> <minimax:tool_call> </minimax:tool_call> <invoke
-<invoke name="search"> </invoke> <parameter name="query"> <｜DSML｜function_calls>
-</｜DSML｜function_calls> <｜DSML｜tool_calls> </｜DSML｜tool_calls> <｜DSML｜invoke name="search">
-</｜DSML｜invoke> <｜DSML｜parameter name="query" string="true"> </｜DSML｜parameter> <｜DSML｜
-<｜tool▁calls▁begin｜> <｜tool▁call▁begin｜> function <｜tool▁sep｜> ```json ``` <｜tool▁call▁end｜>
-<｜tool▁calls▁end｜> <｜tool_calls_begin｜> <｜tool_call_begin｜> <｜tool_sep｜> <｜tool_call_end｜>
-<steptml:invoke name="search"> <steptml:parameter name="query"> </steptml:parameter>
-</steptml:invoke> <|tool_calls_section_begin|> <|tool_call_begin|> functions.search:0
-<|tool_call_argument_begin|> <|tool_call_end|> <|tool_calls_section_end|> <|python_tag|>
-<|python_start|> <|python_end|> <|tool_call_start|> <|tool_call_end|> [TOOL_CALLS] [ARGS] [CALL_ID]
-functools functools[ <|action_start|> <|plugin|> <|action_end|> <|tool_call> <tool_call|>
-call:search{ call: <|"|> <escape> <start_function_call> <end_function_call> <|channel|> <|message|>
-<|start|> <|end|> <|call|> <|constrain|> commentary analysis final to=functions.search assistant
-<think> </think> <seed:think> </seed:think> [THINK] [/THINK] <answer> </answer> <response>
-</response> <|channel> <channel|> thought 助手： { } [ ] ( ) : , ; " ' \\ \\n \\u00 \\ud83d = search
-search( query= query "name" "arguments" "parameters" "query" "search" null true 1 -1.5e {} []
-{"name":"search","arguments":{"query":"x"}} {"name":"search","parameters":{"query":"x"}}
-[search(query='x')] [{"name":"search","arguments":{"query":"x"}}]
-""".split()
-MARKERS += ["\n", "\n\n", " ", "\t", "Here is my thought process:", "Here is my response:", "é", "🙂"]
+_SOUP = Path(__file__).parent / "marker_soup.txt"
+MARKERS = _SOUP.read_text("utf-8").split()
+MARKERS += [
+    "\n",
+    "\n\n",
+    " ",
+    "\t",
+    "Here is my thought process:",
+    "Here is my response:",
+    "é",
+    "🙂",
+]
 WORDS = ["Zero ", "mild", "\n\nday\n", " 5 km ", "über", "東京", "🙂", ".", " - ", "\tsun"]
 
 soup = st.lists(st.sampled_from(MARKERS) | st.text(max_size=6), max_size=40).map("".join)
@@ -59,8 +49,6 @@ def _both_ways(text: str, places: list[int], reason: Any, **options: Any) -> tup
 
 
 def _assert_objects(output: Any) -> None:
-    import json
-
     for call in output.tool_calls:
         assert isinstance(json.loads(call.arguments), dict), call
 

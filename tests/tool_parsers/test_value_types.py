@@ -41,7 +41,8 @@ def _tools(schema: object) -> list[dict[str, Any]]:
 
 
 def _qwen(value: str) -> str:
-    return f"<tool_call>\n<function=f>\n<parameter=v>\n{value}\n</parameter>\n</function>\n</tool_call>"
+    parameter = f"<parameter=v>\n{value}\n</parameter>"
+    return f"<tool_call>\n<function=f>\n{parameter}\n</function>\n</tool_call>"
 
 
 def _glm(value: str) -> str:
