@@ -245,7 +245,7 @@ def json_block(close: str) -> Callable[[Source, CallWriter, str], Parse[bool]]:
         while True:
             # A brace too many is a frequent slip of small models.
             yield from source.run(_SURPLUS)
-            if (yield from source.literal(close)):
+            if (yield from source.closer(close)):
                 return True
             if (yield from source.peek()) not in ("{", "["):
                 return True

@@ -18,6 +18,8 @@ Parse = Generator[None, None, T]
 
 FinishReason = Literal["stop", "length"]
 
+MAX_HEADER = 256  # characters of the name and the attributes in a tag
+_SOME_SPACE = re.compile(r"\s{0,64}")
 _SPACE = re.compile(r"\s*")
 
 
@@ -141,6 +143,16 @@ class Source:
                 return found
             yield
 
+    def closer(self, *choices: str) -> Parse[str]:
+        """As `literal`, but one that the end of the text cuts short counts, and is returned."""
+        found = yield from self.literal(*choices)
+        if not found and self.pos < len(self.text) and self.ended:
+            rest = self.text[self.pos :]
+            found = next((each for each in choices if each.startswith(rest)), "")
+            if found:
+                self.pos = len(self.text)
+        return found
+
     def run(self, pattern: re.Pattern[str]) -> Parse[str]:
         """Move past as many characters as `pattern`, a repeated class of them, matches."""
         parts = []
@@ -151,6 +163,46 @@ class Source:
                 self.pos = match.end()
             if self.pos < len(self.text) or self.ended:
                 return "".join(parts)
+            yield
+
+    def header(self, end: str) -> Parse[str | None]:
+        """Move behind `end` in this line and return what is before it; None, unmoved, if `end` is
+        not within reach."""
+        found = yield from self.header_ahead(0, end)
+        if found is not None:
+            self.pos += len(found) + len(end)
+        return found
+
+    def header_ahead(self, skip: int, end: str) -> Parse[str | None]:
+        """As `header`, `skip` characters on, and without moving."""
+        while True:
+            text, first = self.text, self.pos + skip
+            last = first + MAX_HEADER
+            place = text.find(end, first, last)
+            if text.find("\n", first, last if place < 0 else place) >= 0:
+                return None
+            if place >= 0:
+                return text[first:place]
+            if self.ended or len(text) > last:
+                return None
+            yield
+
+    def is_followed(self, skip: int, followers: tuple[str, ...]) -> Parse[bool]:
+        """Whether, `skip` characters on, one of `followers` or the end comes after white space.
+
+        Does not move. A follower that the end of the text cuts short is one.
+        """
+        while True:
+            text = self.text
+            match = _SOME_SPACE.match(text, self.pos + skip)
+            assert match is not None
+            place = match.end()
+            if any(text.startswith(each, place) for each in followers):
+                return True
+            rest = text[place : place + MAX_HEADER]
+            begun = not rest or any(each.startswith(rest) for each in followers)
+            if not begun or self.ended:
+                return begun
             yield
 
     def until(self, markers: Markers, write: Callable[[str], None]) -> Parse[str]:
