@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -166,7 +167,7 @@ def typed_json(text: str, types: Types, untyped: Untyped) -> str:
 
 
 def _number(text: str) -> str | None:
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) and (text.lstrip("-").isdigit() or math.isfinite(float(text))):
         return text
     if match := _INTEGER.fullmatch(text):
         return ("-" if match[1] == "-" else "") + match[2]
