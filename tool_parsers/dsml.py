@@ -35,5 +35,6 @@ def _grammar(block: str) -> TaggedGrammar:
         argument=Tag(f"<{prefix}parameter ", f"</{prefix}parameter>"),
         close=f"</{_TOKEN}{block}>",
         json_body=True,
+        wrappers=("arguments", "input"),
         untyped="json",
     )
