@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -167,7 +168,7 @@ def typed_json(text: str, types: Types, untyped: Untyped) -> str:
 
 def loose_number(text: str) -> str | None:
     """`text` as a JSON number, with the spelling that it has if that is one; None if it is none."""
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) and (text.lstrip("-").isdigit() or math.isfinite(float(text))):
         return text
     if match := _INTEGER.fullmatch(text):
         return ("-" if match[1] == "-" else "") + match[2]

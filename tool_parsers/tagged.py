@@ -6,6 +6,7 @@ where the mark-up goes on behind it, so that a value may hold the text of a tag.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _ATTRIBUTE = re.compile(
 )
 _STRING_FLAG = re.compile(r"""\bstring\s*=\s*["']?(true|false)""")
 _NAME = re.compile(r"[\w.:/-]+")
+_OBJECT: Types = frozenset({"object"})
 _STRING_OR_NULL = frozenset({"string", "null"})
 _LONGER_THAN_NULL = 5  # visible characters: the value is neither null nor None
 
@@ -58,6 +60,7 @@ class TaggedGrammar:
     framed: bool = False  # values stand on lines of their own: one newline on either side
     close_may_miss: bool = False  # of an argument, in front of the next one
     json_body: bool = False  # a JSON object may stand in the place of the arguments
+    wrappers: tuple[str, ...] = ()  # arguments that may, by mistake, hold all others as an object
     untyped: Untyped = "string"
 
     def parse(self, source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
@@ -89,14 +92,12 @@ class _TaggedBlock:
         if start and marker == start and not (yield from self._call(known=True)):
             return False
         found = bool(start) and marker == start
-        while True:
+        while not found or grammar.close:
             yield from source.space(None)
             if grammar.skipped and (yield from source.literal(*grammar.skipped)):
                 continue
             if grammar.close and (yield from source.closer(grammar.close)):
                 return found
-            if found and not grammar.close:
-                return True
             if start and (not (yield from source.closer(start)) or source.exhausted):
                 return found
             if found:
@@ -104,6 +105,7 @@ class _TaggedBlock:
             if not (yield from self._call(known=False)):
                 return False
             found = True
+        return True
 
     def _call(self, *, known: bool) -> Parse[bool]:
         """A call behind the start of its tag; False if it is none. `known`: only of a tool."""
@@ -112,6 +114,7 @@ class _TaggedBlock:
         if grammar.call.start:
             header = yield from source.header(grammar.call.end)
             if header is None:
+                self._runs_out()
                 return False
             closed = header.rstrip().endswith("/")
             name = _attribute(header)
@@ -172,6 +175,8 @@ class _TaggedBlock:
         """The value whose tag has `header`; False if the text ended inside it."""
         grammar = self.grammar
         key = header.strip() if grammar.value_start else _attribute(header)
+        if self._is_wrapper(key):
+            return (yield from self._wrapped())
         flag = None if grammar.value_start else _STRING_FLAG.search(header)
         untyped = grammar.untyped
         if flag is not None:
@@ -187,6 +192,23 @@ class _TaggedBlock:
         whole = yield from self._until_closed(write)
         if whole or not self.source.cut:
             value.end()
+        return whole
+
+    def _is_wrapper(self, key: str) -> bool:
+        if key not in self.grammar.wrappers or self.keys:
+            return False
+        return key not in property_names(self.parameters)
+
+    def _wrapped(self) -> Parse[bool]:
+        """The value of a wrapper, which is the object of the arguments."""
+        parts: list[str] = []
+        whole = yield from self._until_closed(parts.append)
+        if not whole and self.source.cut:
+            return False
+        value = typed_json("".join(parts), _OBJECT, "json")
+        if value.startswith("{"):
+            self.keys.update(json.loads(value))
+            self.calls.write(value[:-1] if self.keys else "")
         return whole
 
     def _begin(self, key: str) -> str:
