@@ -72,11 +72,10 @@ def _explore(
     )
     @given(case=operation.as_strategy(generation_mode=mode), data=strategies.data())
     def run(case: Case, data: strategies.DataObject) -> None:
-        if time.monotonic() >= deadline:
-            return
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and case.body:
             case.body = data.draw(_few_fields(case.body))
-        _send(case, findings, patience)
+        if time.monotonic() < deadline:
+            _send(case, findings, patience)
 
     with suppress(Unsatisfiable):  # where nothing can be wrong, as in a GET without parameters
         run()
