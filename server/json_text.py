@@ -13,5 +13,5 @@ encode_json: Final = json.JSONEncoder(
 ).encode
 
 
-def json_response(content: object) -> Response:
-    return Response(encode_json(content), media_type="application/json")
+def json_response(content: object, *, status: int = 200) -> Response:
+    return Response(encode_json(content), status_code=status, media_type="application/json")

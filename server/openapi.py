@@ -1,12 +1,26 @@
-"""Request schemas in /openapi.json. Routes read bodies themselves, so FastAPI cannot see them."""
+"""Bodies and answers in /openapi.json. Routes read and write them themselves, so FastAPI cannot
+see them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from ftllm.server.schemas.answers import ErrorAnswer
+
 REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+def answers(schema: type[BaseModel], *, streams: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that answers with `schema`, or else with an error."""
+    good: dict[str, Any] = {"model": schema, "description": "The answer."}
+    if streams:
+        events = {"type": "string", "description": "Server-sent events, with stream: true."}
+        good["content"] = {"text/event-stream": {"schema": events}}
+    return {200: good, "default": {"model": ErrorAnswer, "description": "A refusal or failure."}}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, object]:

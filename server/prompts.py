@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ftllm.errors import ContextLengthError, RequestError
+from ftllm.server.conversation import FunctionTool, Message
 from ftllm.server.model import ServedModel
-from ftllm.server.schemas.chat import ChatMessage
 from ftllm.server.schemas.completions import PromptInput
 from ftllm.text.bad_words import bad_word_ids
 from ftllm.text.detokenizer import IncrementalDetokenizer
@@ -21,6 +21,8 @@ from ftllm.text.tokenizer import Tokenizer
 # worth to leave the event loop for.
 INLINE_SIZE = 4096
 MESSAGE_SIZE = 32  # what an empty message weighs beside a character
+TOOL_SIZE = 512  # and a tool
+TAIL_SIZE = 256  # characters of a rendered prompt that are kept
 BAD_WORD_SIZE = 64  # and a word that is encoded by itself
 
 Result = TypeVar("Result")
@@ -38,6 +40,7 @@ class EchoedPrompt:
 class Prompt:
     ids: tuple[int, ...]
     echo: EchoedPrompt | None = None
+    tail: str = ""  # how rendered messages end, which tells whether the model is to think
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class Truncation:
 class ChatOptions:
     """How messages become a prompt."""
 
-    variables: Mapping[str, object]  # further names for the template
+    variables: Mapping[str, object] = field(default_factory=dict)  # further names for the template
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     add_special_tokens: bool = False  # beside those that the template writes
@@ -85,9 +88,25 @@ class PromptPreparer:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def chat(self, messages: Sequence[ChatMessage], options: ChatOptions) -> Prompt:
+    async def chat(
+        self, messages: Sequence[Message], options: ChatOptions, *, tools: Sequence[FunctionTool]
+    ) -> Prompt:
         """Raises `RequestError` when the model has no template, the template refuses the messages
         or the result does not fit the context."""
+        rendered = await self.rendered_chat(messages, options, tools=tools)
+        ids: Sequence[int] = rendered.ids
+        if options.truncation is not None:
+            ids = options.truncation.cut(ids)
+        return replace(self._checked(ids, param="messages"), tail=rendered.tail)
+
+    async def rendered_chat(
+        self,
+        messages: Sequence[Message],
+        options: ChatOptions,
+        *,
+        tools: Sequence[FunctionTool],
+    ) -> Prompt:
+        """The messages as a prompt, however long it is."""
         template = self._model.chat_template
         if template is None:
             raise RequestError(
@@ -96,24 +115,22 @@ class PromptPreparer:
                 param="messages",
                 code="no_chat_template",
             )
-        turns = [_template_turn(message) for message in messages]
+        turns = [message.template_form() for message in messages]
+        offered = [tool.template_form() for tool in tools]
 
         def render() -> Prompt:
             text = template.render(
                 turns,
+                tools=offered,
                 add_generation_prompt=options.add_generation_prompt,
                 continue_final_message=options.continue_final_message,
                 variables=options.variables,
             )
             # The template writes the special tokens itself.
-            ids: Sequence[int] = self._model.tokenizer.encode(
-                text, add_special_tokens=options.add_special_tokens
-            )
-            if options.truncation is not None:
-                ids = options.truncation.cut(ids)
-            return self._checked(ids, param="messages")
+            ids = self._model.tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
+            return Prompt(tuple(ids), tail=text[-TAIL_SIZE:])
 
-        size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
+        size = sum(MESSAGE_SIZE + message.size for message in messages) + TOOL_SIZE * len(tools)
         return await self._run(render, size=size)
 
     async def completions(
@@ -126,6 +143,23 @@ class PromptPreparer:
 
         size = sum(len(item) for item in inputs) + len(options.suffix) * len(inputs)
         return await self._run(encode, size=size)
+
+    async def text_ids(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """The token ids of a text, however many these are."""
+
+        def encode() -> Sequence[int]:
+            return self._model.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+        return await self._run(encode, size=len(text))
+
+    async def text_of(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included. Raises `RequestError` for a wrong id."""
+
+        def decode() -> str:
+            self._check_ids(ids, param="tokens")
+            return self._model.tokenizer.decode(ids, skip_special_tokens=False)
+
+        return await self._run(decode, size=len(ids))
 
     async def bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences that spell them. Raises `RequestError` for a blank one."""
@@ -147,7 +181,7 @@ class PromptPreparer:
             ids = tokenizer.encode(item, add_special_tokens=False)
         else:
             ids = item
-            self._check_ids(ids)
+            self._check_ids(ids, param="prompt")
         if options.suffix:
             ids = self._around_middle(ids, options.suffix)
         if isinstance(item, str) and options.add_special_tokens:
@@ -158,13 +192,13 @@ class PromptPreparer:
         prompt = self._checked(ids, param="prompt")
         return Prompt(prompt.ids, _echo(tokenizer, ids, text)) if options.echo else prompt
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
+    def _check_ids(self, ids: Sequence[int], *, param: str) -> None:
         limit = self._model.tokenizer.vocab_size
         wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
         if wrong is not None:
             raise RequestError(
-                f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
-                param="prompt",
+                f"{param} holds the token id {wrong}; ids go from 0 to {limit - 1}.",
+                param=param,
             )
 
     def _around_middle(self, prefix: Sequence[int], suffix: str) -> list[int]:
@@ -193,15 +227,6 @@ class PromptPreparer:
                 param=param,
             )
         return Prompt(tuple(ids))
-
-
-def _template_turn(message: ChatMessage) -> dict[str, object]:
-    """A message as templates expect it. They know `system`, OpenAI's older name of `developer`."""
-    role = "system" if message.role == "developer" else message.role
-    turn: dict[str, object] = {"role": role, "content": message.content or ""}
-    if message.name is not None:
-        turn["name"] = message.name
-    return turn
 
 
 def _echo(tokenizer: Tokenizer, ids: Sequence[int], text: str | None) -> EchoedPrompt:

@@ -14,7 +14,7 @@ from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.best_of import best_choices
 from ftllm.server.completion_answer import CompletionAnswer
 from ftllm.server.json_text import json_response
-from ftllm.server.openapi import json_body
+from ftllm.server.openapi import answers, json_body
 from ftllm.server.prompts import TextOptions
 from ftllm.server.refusals import (
     refuse_stream_options,
@@ -22,9 +22,10 @@ from ftllm.server.refusals import (
     refuse_unsupported_sampling,
 )
 from ftllm.server.sampling import Scheduling, choice_plans, sampling_params, truncation
+from ftllm.server.schemas.answers import Completion
 from ftllm.server.schemas.completions import CompletionRequest
 from ftllm.server.services import Services
-from ftllm.server.sse import EventStream, on_disconnect
+from ftllm.server.sse import on_disconnect
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
@@ -32,7 +33,11 @@ DEFAULT_MAX_TOKENS = 16  # OpenAI's
 def create_router(services: Services) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/completions", openapi_extra=json_body(CompletionRequest))
+    @router.post(
+        "/v1/completions",
+        openapi_extra=json_body(CompletionRequest),
+        responses=answers(Completion, streams=True),
+    )
     async def create_completion(request: Request) -> Response:
         body = await services.bodies.read(request, CompletionRequest)
         services.check_model(body.model)
@@ -71,8 +76,7 @@ def create_router(services: Services) -> APIRouter:
             raise ContextLengthError(str(error), param="prompt") from error
         if body.stream:
             frames = answer.frames(generation)
-            hide_input = services.settings.hide_input
-            return EventStream(frames, generation.close, hide_input=hide_input)
+            return services.event_stream(frames, generation.close)
         async with on_disconnect(request.receive, generation.close):
             drawn = await generation.collect()
         choices = best_choices(drawn, n=body.choices, best_of=params.n)

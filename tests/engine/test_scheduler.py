@@ -136,6 +136,34 @@ def test_kv_capacity_is_the_context_end() -> None:
     assert driver.scheduler.preemptions == 0
 
 
+def test_a_reset_prefix_cache_gives_no_hit() -> None:
+    driver = SchedulerDriver(FakeExecutor())
+    tables = driver.scheduler.tables
+    driver.add(make_request("a", prompt(14), max_tokens=3))
+    driver.run()
+    driver.add(make_request("b", prompt(14), max_tokens=12))
+    driver.step()
+    tables.reset_cache()  # while "b" runs on blocks of "a"
+    driver.scheduler.check()
+    driver.add(make_request("c", prompt(14), max_tokens=9))
+    driver.run()
+    driver.add(make_request("d", prompt(14), max_tokens=1))
+    driver.run()
+    driver.verify()
+    cached = [driver.finish(name).cached_tokens for name in "abcd"]
+    assert cached == [0, 12, 0, 12]
+
+
+def test_reset_frees_idle_blocks() -> None:
+    driver = SchedulerDriver(FakeExecutor())
+    driver.add(make_request("a", prompt(14), max_tokens=3))
+    driver.run()
+    assert driver.scheduler.tables.cached_blocks > 0
+    driver.scheduler.tables.reset_cache()
+    assert driver.scheduler.tables.cached_blocks == 0
+    driver.scheduler.check()
+
+
 def test_prefix_cache_hit() -> None:
     driver = SchedulerDriver(FakeExecutor())
     driver.add(make_request("a", prompt(14), max_tokens=3))

@@ -57,6 +57,7 @@ class FakeEngine:
         self.logprob_of: Callable[[int], float] = lambda _: -0.5  # of the token that it says
         self.drafts = (0, 0)  # tokens drafted and accepted, as its answers claim
         self.aborted: list[str] = []
+        self.cache_resets = 0
         self.steps = 0
         self.shut_down = False
         self._live: dict[str, _Live] = {}
@@ -94,6 +95,16 @@ class FakeEngine:
         with self._changed:
             self.aborted.append(request_id)
             self._changed.notify()
+
+    def abort_all(self) -> int:
+        with self._changed:
+            live = list(self._live)
+            self.aborted += live
+            self._changed.notify()
+        return len(live)
+
+    def reset_prefix_cache(self) -> None:
+        self.cache_resets += 1
 
     def stats(self) -> EngineStats:
         live = len(self._live)

@@ -82,6 +82,7 @@ class FakeModel:
     max_model_len: int = MAX_MODEL_LEN
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
+    summary: tuple[str, ...] = ("model    tiny/model: scripted",)
     grammars: GrammarCompiler = field(init=False)
 
     def __post_init__(self) -> None:
