@@ -8,6 +8,7 @@ from ftllm.engine.request import Request, Sink
 from ftllm.engine.stats import EngineStats
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import Tokenizer
 
 
@@ -49,6 +50,9 @@ class ServedModel(Protocol):
 
     @property
     def defaults(self) -> SamplingDefaults: ...
+
+    @property
+    def grammars(self) -> GrammarCompiler: ...
 
     @property
     def eos_token_ids(self) -> frozenset[int]: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ftllm.engine.matcher import TokenGrammar
 from ftllm.engine.request import Request
 from ftllm.errors import RequestError
 from ftllm.sampling_params import SamplingParams
@@ -101,11 +102,12 @@ def choice_plans(
     *,
     scheduling: Scheduling,
     bad_words: tuple[tuple[int, ...], ...] = (),
+    grammar: TokenGrammar | None = None,
     answer_id: str,
     generates: bool = True,
 ) -> list[ChoicePlan]:
     """`params.n` plans for each prompt, in order. They share the prompt's cached prefix.
-    `bad_words` are the token sequences of those in `params`.
+    `bad_words` are the token sequences of those in `params`, and `grammar` is its compiled one.
 
     Raises `RequestError` when the stop strings are too many for so many choices.
     """
@@ -123,6 +125,7 @@ def choice_plans(
             defaults=model.defaults,
             eos_token_ids=model.eos_token_ids,
             bad_word_ids=bad_words,
+            grammar=grammar,
         )
         for choice in range(params.n)
     ]
