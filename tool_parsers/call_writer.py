@@ -16,7 +16,11 @@ class CallWriter:
     """
 
     def __init__(
-        self, tools: ToolSchemas, outbox: Outbox, new_id: IdSource, on_open: Callable[[], None]
+        self,
+        tools: ToolSchemas,
+        outbox: Outbox,
+        new_id: IdSource,
+        on_open: Callable[[], None] = lambda: None,
     ) -> None:
         self.tools = tools
         self.outbox = outbox
@@ -25,6 +29,10 @@ class CallWriter:
         self._on_open = on_open
         self._ids: set[str] = set()
         self._empty = True
+
+    def is_used(self, call_id: str) -> bool:
+        """A call of this answer has that id."""
+        return call_id in self._ids
 
     def open(self, name: str, call_id: str | None = None) -> None:
         """Begin a call; `call_id` is the id that the model wrote, if it wrote one."""

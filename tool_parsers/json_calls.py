@@ -226,6 +226,22 @@ def json_call_array(source: Source, calls: CallWriter, shape: CallShape = MARKED
             return not first
 
 
+def json_arguments(source: Source, calls: CallWriter) -> Parse[bool]:
+    """The arguments of the call that is open, and its end; False if the text was cut off."""
+    character = yield from source.next_visible()
+    whole = True
+    if character == "{":
+        whole = yield from json_value(source, calls.write)
+    elif character in ('"', "'"):
+        inner = _EncodedObject(lambda: None, calls.write)
+        whole = yield from json_value(source, inner.feed)
+        inner.end(whole=whole, cut=source.cut)
+    if source.cut and (not whole or not character):
+        return False
+    calls.close()
+    return True
+
+
 def json_calls(source: Source, calls: CallWriter, shape: CallShape = MARKED) -> Parse[bool]:
     """A call object or an array of them, at the next visible character."""
     character = yield from source.next_visible()

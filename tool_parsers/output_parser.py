@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ftllm.tool_parsers.call_ids import IdSource
+from ftllm.tool_parsers.call_ids import IdSource, hex_id
+from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.deltas import Delta, Outbox, ParsedOutput, ToolCall
+from ftllm.tool_parsers.dialect import ChannelDialect, ReasoningDialect, ToolDialect
+from ftllm.tool_parsers.harmony import HarmonyMachine
 from ftllm.tool_parsers.registry import reasoning_dialect_named, tool_dialect_named
 from ftllm.tool_parsers.source import FinishReason, Source
 from ftllm.tool_parsers.state_machine import StateMachine
@@ -33,7 +36,7 @@ class OutputParser:
     ) -> None:
         self._source = Source()
         self._outbox = Outbox()
-        self._machine = StateMachine(
+        self._machine = _machine(
             self._source,
             self._outbox,
             tools=ToolSchemas(tools),
@@ -76,6 +79,32 @@ class OutputParser:
         self._source.end(reason)
         next(self._run, None)
         return self._outbox.take()
+
+
+def _machine(
+    source: Source,
+    outbox: Outbox,
+    *,
+    tools: ToolSchemas,
+    tool_dialect: ToolDialect | ChannelDialect | None,
+    reasoning_dialect: ReasoningDialect | ChannelDialect | None,
+    starts_in_reasoning: bool,
+    new_id: IdSource | None,
+) -> StateMachine | HarmonyMachine:
+    if not tools:
+        tool_dialect = None
+    if isinstance(tool_dialect, ChannelDialect) or isinstance(reasoning_dialect, ChannelDialect):
+        calls = None if tool_dialect is None else CallWriter(tools, outbox, new_id or hex_id)
+        return HarmonyMachine(source, outbox, calls, starts_in_reasoning=starts_in_reasoning)
+    return StateMachine(
+        source,
+        outbox,
+        tools=tools,
+        tool_dialect=tool_dialect,
+        reasoning_dialect=reasoning_dialect,
+        starts_in_reasoning=starts_in_reasoning,
+        new_id=new_id,
+    )
 
 
 def parse_output(

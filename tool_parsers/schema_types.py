@@ -154,7 +154,7 @@ def typed_json(text: str, types: Types, untyped: Untyped) -> str:
     if "integer" in types and (match := _INTEGER.fullmatch(bare)):
         sign = "-" if match[1] == "-" and match[2] != "0" else ""
         return sign + match[2]
-    if "number" in types and (number := _number(bare)):
+    if "number" in types and (number := loose_number(bare)):
         return number
     if "boolean" in types and bare.lower() in ("true", "false"):
         return bare.lower()
@@ -166,7 +166,8 @@ def typed_json(text: str, types: Types, untyped: Untyped) -> str:
     return f'"{escaped(text)}"'
 
 
-def _number(text: str) -> str | None:
+def loose_number(text: str) -> str | None:
+    """`text` as a JSON number, with the spelling that it has if that is one; None if it is none."""
     if _NUMBER.fullmatch(text) and (text.lstrip("-").isdigit() or math.isfinite(float(text))):
         return text
     if match := _INTEGER.fullmatch(text):

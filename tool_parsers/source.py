@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterable
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
@@ -237,9 +238,14 @@ class Markers:
         assert "" not in self.texts
         firsts = {text[0] for text in self.texts}
         self._first = firsts.pop() if len(firsts) == 1 else ""
-        whole = [re.escape(text) for text in sorted(self.texts, key=len, reverse=True)]
-        cut = [_beginnings(text) for text in sorted(self.texts) if len(text) > 1]
-        self._pattern = re.compile("|".join(whole + cut))
+        # One that begins another counts only where the other can no longer come.
+        short = {
+            text for text in self.texts if any(text != o and o.startswith(text) for o in texts)
+        }
+        whole = [re.escape(text) for text in sorted(self.texts - short)]
+        cut = "|".join(_beginnings(text) for text in sorted(self.texts) if len(text) > 1)
+        cuts = [f"(?P<cut>{cut})"] if cut else []
+        self._pattern = re.compile("|".join([*whole, *cuts, *map(re.escape, sorted(short))]))
 
     def find(self, text: str, pos: int) -> tuple[int, str]:
         """(where, marker), (where, "") of one that may be cut off by the end, or (length, "")."""
@@ -248,8 +254,13 @@ class Markers:
         match = self._pattern.search(text, pos)
         if match is None:
             return len(text), ""
-        found = match[0]
-        return match.start(), found if found in self.texts else ""
+        return match.start(), "" if match.lastgroup else match[0]
+
+
+@lru_cache(maxsize=256)
+def markers_of(*texts: str) -> Markers:
+    """As `Markers`, which is costly to make; parsers of one dialect share it."""
+    return Markers(texts)
 
 
 def _beginnings(text: str) -> str:

@@ -15,13 +15,13 @@ from ftllm.tool_parsers.call_ids import IdSource
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.deltas import Outbox
 from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
-from ftllm.tool_parsers.source import Markers, Parse, Source
+from ftllm.tool_parsers.source import Parse, Source, markers_of
 from ftllm.tool_parsers.text_channel import TextChannel
 from ftllm.tool_parsers.tool_schemas import ToolSchemas
 
 
 class StateMachine:
-    """Parses `source` into `outbox`. `tools` without a dialect, or the reverse, means no calls."""
+    """Parses `source` into `outbox`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class StateMachine:
         self._source = source
         self._outbox = outbox
         self._tools = tools
-        self._dialect = tool_dialect if tools else None
+        self._dialect = tool_dialect
         self._reasoning = reasoning_dialect
         self._starts_in_reasoning = starts_in_reasoning
         self._new_id = new_id
@@ -87,7 +87,7 @@ class StateMachine:
             inner.feed(text)
             next(thinking)
 
-        marker = yield from source.until(Markers(dialect.ends), pass_on)
+        marker = yield from source.until(markers_of(*dialect.ends), pass_on)
         source.pos += len(marker)
         inner.end("length" if marker or source.cut else "stop")
         next(thinking, None)
@@ -98,7 +98,7 @@ class StateMachine:
         channel = TextChannel(self._outbox.reasoning)
         channel.trim = True
         while self._dialect is not None and self._dialect.openings:
-            marker = yield from source.until(Markers(self._dialect.openings), channel.write)
+            marker = yield from source.until(markers_of(*self._dialect.openings), channel.write)
             if not marker:
                 return
             raw = source.record(source.pos)
@@ -154,7 +154,9 @@ class StateMachine:
             texts += [*dialect.openings, *dialect.bare]
         if not texts:
             yield from _plain(source, content.write)
-        markers = Markers(texts) if texts else None
+        if dialect is not None and dialect.reply_prefix:
+            yield from self._skip_prefix(dialect.reply_prefix)
+        markers = markers_of(*texts) if texts else None
         while markers is not None:
             marker = yield from source.until(markers, content.write)
             if not marker:
@@ -162,6 +164,7 @@ class StateMachine:
             if marker == self._answer_end:
                 source.pos += len(marker)
                 content.drop_space()
+                yield from source.space(None)
             elif dialect is not None and (marker not in dialect.bare or content.line_start):
                 yield from self._attempt(dialect, marker)
             else:
@@ -169,11 +172,18 @@ class StateMachine:
                 content.write(marker)
         content.end()
 
+    def _skip_prefix(self, prefix: str) -> Parse[None]:
+        space: list[str] = []
+        yield from self._source.space(space.append)
+        found = yield from self._source.literal(prefix)
+        if space and not found:
+            self._content.write("".join(space))
+
     def _attempt(self, dialect: ToolDialect, marker: str) -> Parse[None]:
         """Calls behind `marker`, at the cursor, or content that only looked like them."""
         source, calls = self._source, self._calls
         assert calls is not None
-        start = source.position
+        start, count = source.position, calls.outbox.call_count
         source.mark(source.pos)
         if marker not in dialect.bare:
             source.pos += len(marker)
@@ -186,13 +196,14 @@ class StateMachine:
         if source.position == start:
             source.pos += len(marker)
         if source.is_marked and not found:
-            # Cut off behind a marker: a call of which not even the name is known.
-            lost = source.exhausted and source.cut and marker not in dialect.bare
-            if not lost:
+            # Cut off behind a marker or a call: a call of which not even the name is known.
+            sure = marker not in dialect.bare or calls.outbox.call_count > count
+            if not (sure and source.exhausted and source.cut):
                 self._content.write(source.marked_text())
         source.unmark()
-        if not self._content.any:
-            self._content.trim = True
+        if calls.outbox.call_count:
+            self._content.line_start = True
+            self._content.trim = not self._content.any
 
     def _on_call(self) -> None:
         self._source.unmark()

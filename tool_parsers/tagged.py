@@ -21,7 +21,7 @@ from ftllm.tool_parsers.schema_types import (
     property_types,
     typed_json,
 )
-from ftllm.tool_parsers.source import MAX_HEADER, Markers, Parse, Source
+from ftllm.tool_parsers.source import MAX_HEADER, Parse, Source, markers_of
 from ftllm.tool_parsers.tool_schemas import Schema
 
 _ATTRIBUTE = re.compile(
@@ -84,7 +84,7 @@ class _TaggedBlock:
         closers = {grammar.argument.close}
         if grammar.close_may_miss:
             closers |= {f"\n{text}" for text in self.followers}
-        self.closers = Markers(closers)
+        self.closers = markers_of(*sorted(closers))
 
     def parse(self, marker: str) -> Parse[bool]:
         grammar, source = self.grammar, self.source

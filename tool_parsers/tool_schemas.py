@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 Schema = Mapping[str, object]
 
@@ -34,3 +34,11 @@ class ToolSchemas:
     def parameters(self, name: str) -> Schema:
         """The schema of a tool's arguments; empty, which allows everything, if there is none."""
         return self._parameters.get(name, {})
+
+    def accepting(self, keys: Iterable[str]) -> str | None:
+        """The first tool that has arguments of all these names."""
+        for name, parameters in self._parameters.items():
+            properties = parameters.get("properties")
+            if set(keys) <= set(properties if isinstance(properties, Mapping) else ()):
+                return name
+        return None
