@@ -9,7 +9,7 @@ TOOL = ToolDialect(
     "hunyuan_a13b",
     ("<tool_calls>",),
     json_block("</tool_calls>"),
-    reply_prefix="助手：",  # noqa: RUF001
+    reply_prefix="助手：",
 )
 REASONING = ReasoningDialect(
     "hunyuan_a13b",

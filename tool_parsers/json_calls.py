@@ -24,7 +24,7 @@ _NO_ARGUMENTS = frozenset({"", "null", "[]", "{}"})
 _ENOUGH = 16  # characters, to tell a text from those above
 _STRING_RUN = re.compile(r"(?:[^\"\\]|\\(?:[^u]|u[0-9a-fA-F]{4}))*")
 _HIGH_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")  # its other half follows
-_SURPLUS = re.compile(r"[\s}\]]+")
+_SURPLUS = re.compile(r"[}\]]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +259,9 @@ def json_block(close: str) -> Callable[[Source, CallWriter, str], Parse[bool]]:
         if not (yield from json_calls(source, calls)):
             return False
         while True:
-            # A brace too many is a frequent slip of small models.
-            yield from source.run(_SURPLUS)
+            if (yield from source.next_visible()) in ("}", "]"):
+                yield from source.run(_SURPLUS)  # a frequent slip of small models
+                yield from source.space(None)
             if (yield from source.closer(close)):
                 return True
             if (yield from source.peek()) not in ("{", "["):

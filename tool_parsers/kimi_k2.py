@@ -1,4 +1,4 @@
-"""Kimi-K2, its Thinking variants and K2.5: the id, which holds the name, and JSON between markers."""
+"""Kimi-K2, its Thinking variants, K2.5: between markers the id, which holds the name, and JSON."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ Write = Callable[[str], None]
 
 _NAME = re.compile(r"[\w.-]+")
 _WORD = re.compile(r"[^\s,:=()\[\]{}'\"]+")
-_SEPARATORS = re.compile(r"[\s,;]+")
 _PREFIX = re.compile(r"[rRbBuUfF]{1,2}")
 _RUN = re.compile(r"[^'\"\\]+")
 _ESCAPE = re.compile(
@@ -57,7 +56,8 @@ class PythonCalls:
         bracket = yield from source.literal("[")
         found = False
         while True:
-            yield from source.run(_SEPARATORS)
+            while (yield from source.next_visible()) in (",", ";"):
+                source.pos += 1
             if found:
                 source.mark(source.pos)
             name = yield from source.run(_NAME)
@@ -71,8 +71,8 @@ class PythonCalls:
             if (yield from _Arguments(source, calls, name).parse()) or not source.cut:
                 calls.close()
             found = True
-        if bracket and (yield from source.literal("]")):
-            source.unmark()
+        if bracket:
+            yield from source.literal("]")
         yield from self._end(source)
         return found
 

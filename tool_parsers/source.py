@@ -37,7 +37,17 @@ class _Record:
 class Source:
     """Text that has come and has not been moved past, with primitives to read it."""
 
-    __slots__ = ("_mark", "_passed", "_records", "cut", "ended", "pos", "text")
+    __slots__ = (
+        "_mark",
+        "_passed",
+        "_records",
+        "_skipped",
+        "_skipped_to",
+        "cut",
+        "ended",
+        "pos",
+        "text",
+    )
 
     def __init__(self) -> None:
         self.text = ""
@@ -47,6 +57,8 @@ class Source:
         self._passed = 0  # characters before `text`
         self._records: list[_Record] = []
         self._mark: _Record | None = None
+        self._skipped = ""
+        self._skipped_to = -1  # the position behind it
 
     def feed(self, text: str) -> None:
         pos = self.pos
@@ -117,15 +129,24 @@ class Source:
 
     def space(self, keep: Callable[[str], None] | None) -> Parse[None]:
         """Skip white space up to a visible character or the end; `keep` gets it."""
+        if self._skipped_to != self.position:
+            self._skipped = ""
         while True:
             match = _SPACE.match(self.text, self.pos)
             assert match is not None
-            if keep is not None and match.end() > self.pos:
-                keep(match[0])
-            self.pos = match.end()
+            if match.end() > self.pos:
+                self._skipped += match[0]
+                if keep is not None:
+                    keep(match[0])
+                self.pos = match.end()
             if self.pos < len(self.text) or self.ended:
+                self._skipped_to = self.position
                 return
             yield
+
+    def skipped_space(self) -> str:
+        """White space in front of the cursor that `space` has skipped."""
+        return self._skipped if self._skipped_to == self.position else ""
 
     def literal(self, *choices: str) -> Parse[str]:
         """Move past the one of `choices` that stands here, the longest; "" if none does."""
@@ -206,10 +227,16 @@ class Source:
                 return begun
             yield
 
-    def until(self, markers: Markers, write: Callable[[str], None]) -> Parse[str]:
+    def until(
+        self,
+        markers: Markers,
+        write: Callable[[str], None],
+        write_cut: Callable[[str], None] | None = None,
+    ) -> Parse[str]:
         """Hand text to `write` up to the first marker and stop in front of it; "" at the end.
 
-        Only what may still become a marker is held back.
+        Only what may still become a marker is held back; should the text end there, `write_cut`
+        gets it.
         """
         while True:
             text, pos = self.text, self.pos
@@ -221,7 +248,7 @@ class Source:
                 return marker
             if self.ended:
                 if start < len(text):
-                    write(text[start:])
+                    (write_cut or write)(text[start:])
                     self.pos = len(text)
                 return ""
             yield

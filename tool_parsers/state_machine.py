@@ -16,7 +16,7 @@ from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.deltas import Outbox
 from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
 from ftllm.tool_parsers.source import Parse, Source, markers_of
-from ftllm.tool_parsers.text_channel import TextChannel
+from ftllm.tool_parsers.text_channel import TextChannel, Trim
 from ftllm.tool_parsers.tool_schemas import ToolSchemas
 
 
@@ -73,7 +73,7 @@ class StateMachine:
             self.in_reasoning = False
         if ended:
             space.clear()
-            self._content.trim = True
+            self._content.trim = Trim.SPACE
         yield from self._answer_start(dialect, space)
 
     def _until_end(self, dialect: ReasoningDialect) -> Parse[bool]:
@@ -96,7 +96,7 @@ class StateMachine:
     def _thinking(self, source: Source) -> Parse[None]:
         """Reasoning without its markers. A call counts only where nothing but calls follows."""
         channel = TextChannel(self._outbox.reasoning)
-        channel.trim = True
+        channel.trim = Trim.SPACE
         while self._dialect is not None and self._dialect.openings:
             marker = yield from source.until(markers_of(*self._dialect.openings), channel.write)
             if not marker:
@@ -140,7 +140,7 @@ class StateMachine:
         tag = yield from source.literal(*tags)
         if tag:
             space.clear()
-            self._content.trim = True
+            self._content.trim = Trim.SPACE
             self._answer_end = tags[tag]
         if space:
             self._content.write("".join(space))
@@ -158,7 +158,7 @@ class StateMachine:
             yield from self._skip_prefix(dialect.reply_prefix)
         markers = markers_of(*texts) if texts else None
         while markers is not None:
-            marker = yield from source.until(markers, content.write)
+            marker = yield from source.until(markers, content.write, self._cut_marker)
             if not marker:
                 break
             if marker == self._answer_end:
@@ -198,16 +198,22 @@ class StateMachine:
         if source.is_marked and not found:
             # Cut off behind a marker or a call: a call of which not even the name is known.
             sure = marker not in dialect.bare or calls.outbox.call_count > count
-            if not (sure and source.exhausted and source.cut):
+            if sure and source.exhausted and source.cut:
+                self._content.drop_space()
+            else:
                 self._content.write(source.marked_text())
+        elif space := source.skipped_space():
+            self._content.write(space)
         source.unmark()
-        if calls.outbox.call_count:
-            self._content.line_start = True
-            self._content.trim = not self._content.any
 
     def _on_call(self) -> None:
         self._source.unmark()
-        self._content.drop_space()
+        self._content.begin_after_call()
+
+    def _cut_marker(self, text: str) -> None:
+        """The text ends with the beginning of a marker."""
+        if not (self._source.cut and self._content.is_after_call):
+            self._content.write(text)
 
     def _call_writer(
         self, dialect: ToolDialect, outbox: Outbox, on_open: Callable[[], None]

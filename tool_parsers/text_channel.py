@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 _NEWLINES = "\r\n"
 
 
+class Trim(enum.Enum):
+    """What is dropped in front of the first text. The indentation of its line never is."""
+
+    NOTHING = enum.auto()
+    NEWLINES = enum.auto()
+    SPACE = enum.auto()  # spaces as well, if the text goes on in the line
+
+
 class TextChannel:
-    """Passes text to `write`, and holds back white space at its end until more text comes.
+    """Passes text to `write`, and holds back white space at its end until more text comes."""
 
-    With `trim` the newlines in front of the first text are dropped.
-    """
-
-    __slots__ = ("_held", "_write", "any", "line_start", "trim")
+    __slots__ = ("_held", "_write", "any", "is_after_call", "line_start", "trim")
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._held = ""
         self.any = False  # visible text has been passed on
-        self.trim = False
-        self.line_start = True  # nothing but white space since the last newline
+        self.is_after_call = False  # and a call has come since
+        self.trim = Trim.NOTHING
+        self.line_start = True  # nothing but white space since the last newline, or a call
 
     def write(self, text: str) -> None:
         if not text[-1].isspace():
@@ -31,12 +38,12 @@ class TextChannel:
         if visible:
             if self._held:
                 visible, self._held = self._held + visible, ""
-            if self.trim:
-                visible = _without_first_newlines(visible)
-                self.trim = False
+            if self.trim is not Trim.NOTHING:
+                visible = _trimmed(visible, self.trim)
+                self.trim = Trim.NOTHING
             self._write(visible)
             self.any = True
-            self.line_start = False
+            self.is_after_call = self.line_start = False
         if space:
             self._held += space
             if "\n" in space:
@@ -46,16 +53,24 @@ class TextChannel:
         """What was held back framed a marker."""
         self._held = ""
 
+    def begin_after_call(self) -> None:
+        """A call stands here."""
+        self._held = ""
+        self.is_after_call = self.line_start = True
+        if not self.any:
+            self.trim = Trim.NEWLINES
+
     def end(self) -> None:
-        """No more text comes; white space alone is no text."""
-        if self._held and self.any:
+        """No more text comes; white space alone is no text, nor is it behind a call."""
+        if self._held and self.any and not self.is_after_call:
             self._write(self._held)
         self._held = ""
 
 
-def _without_first_newlines(text: str) -> str:
-    """Without white space at the beginning, but for the indentation of the first line."""
+def _trimmed(text: str, trim: Trim) -> str:
     visible = text.lstrip()
     space = text[: len(text) - len(visible)]
     cut = max(space.rfind(each) for each in _NEWLINES) + 1
-    return space[cut:] + visible if cut else visible
+    if cut or trim is Trim.NEWLINES:
+        return space[cut:] + visible
+    return visible

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftllm.tool_parsers import REASONING_DIALECTS, TOOL_DIALECTS
-from tests.tool_parsers.case_files import FILES, Case, all_cases, load
+from tests.tool_parsers.case_files import FILES, Case, all_cases
 from tests.tool_parsers.stream_collector import split, stream, without_ids
 
 CASES = all_cases()
@@ -82,7 +82,7 @@ def test_cases_stand_in_the_file_of_their_dialect(file: object) -> None:
 
 def test_a_wrong_expectation_is_seen() -> None:
     """The comparison can fail: every expectation of a case, changed, is objected to."""
-    case = next(each for each in load(FILES[0]) if each.tool_calls)
+    case = next(each for each in CASES if each.tool_calls)
     found = case.parse()
     case.check(found)
     for wrong in (

@@ -49,7 +49,9 @@ def test_names_of_dialects_are_checked() -> None:
 
 def test_a_call_between_texts() -> None:
     text = 'Look:\n<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>\nDone.'
-    assert parse(text) == ParsedOutput("Look:\nDone.", None, (ToolCall("id0", "f", '{"a": 1}'),))
+    call = ToolCall("id0", "f", '{"a": 1}')
+    assert parse(text) == ParsedOutput("Look:\nDone.", None, (call,))
+    assert parse(text.replace("</tool_call>", "")) == ParsedOutput("Look:\n\nDone.", None, (call,))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_an_end_that_the_model_forgets(end: str) -> None:
 
 
 def test_a_marker_without_a_name_behind_it_is_dropped_when_cut_off() -> None:
-    assert parse('Hi <tool_call>{"na', reason="length") == ParsedOutput("Hi ", None, ())
+    assert parse('Hi <tool_call>{"na', reason="length") == ParsedOutput("Hi", None, ())
 
 
 def test_reasoning_is_opaque_up_to_its_end() -> None:
