@@ -38,7 +38,9 @@ class Services:
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
         self._bridge = EngineBridge(model.engine)
         self.dialects = choose_dialects(
-            tool_call_parser=settings.tool_call_parser, reasoning_parser=settings.reasoning_parser
+            model,
+            tool_call_parser=settings.tool_call_parser,
+            reasoning_parser=settings.reasoning_parser,
         )
         template = model.chat_template
         switches = ThinkingSwitches() if template is None else template.thinking
