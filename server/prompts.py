@@ -118,7 +118,7 @@ class PromptPreparer:
             return self._model.tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
 
         size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
-        return await self._run(render, size=size)
+        return await self.run(render, size=size)
 
     async def completions(
         self, inputs: Sequence[PromptInput], options: TextOptions
@@ -129,7 +129,7 @@ class PromptPreparer:
             return [self._completion(item, options) for item in inputs]
 
         size = sum(len(item) for item in inputs) + len(options.suffix) * len(inputs)
-        return await self._run(encode, size=size)
+        return await self.run(encode, size=size)
 
     async def text_ids(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
         """The token ids of a text, however many these are."""
@@ -137,7 +137,7 @@ class PromptPreparer:
         def encode() -> Sequence[int]:
             return self._model.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
-        return await self._run(encode, size=len(text))
+        return await self.run(encode, size=len(text))
 
     async def text_of(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens included. Raises `RequestError` for a wrong id."""
@@ -146,7 +146,7 @@ class PromptPreparer:
             self._check_ids(ids, param="tokens")
             return self._model.tokenizer.decode(ids, skip_special_tokens=False)
 
-        return await self._run(decode, size=len(ids))
+        return await self.run(decode, size=len(ids))
 
     async def bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences that spell them. Raises `RequestError` for a blank one."""
@@ -154,9 +154,10 @@ class PromptPreparer:
         def encode() -> tuple[tuple[int, ...], ...]:
             return bad_word_ids(self._model.tokenizer, words)
 
-        return await self._run(encode, size=sum(BAD_WORD_SIZE + len(word) for word in words))
+        return await self.run(encode, size=sum(BAD_WORD_SIZE + len(word) for word in words))
 
-    async def _run(self, work: Callable[[], Result], *, size: int) -> Result:
+    async def run(self, work: Callable[[], Result], *, size: int) -> Result:
+        """`work`, beside the event loop when `size` (about characters) is worth it."""
         if size <= INLINE_SIZE:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
