@@ -47,10 +47,12 @@ class Truncation:
     tokens: int
     keeps_end: bool = True  # else its beginning
 
-    def cut(self, ids: Sequence[int]) -> Sequence[int]:
-        if len(ids) <= self.tokens:
+    def cut(self, ids: Sequence[int], *, others: int = 0) -> Sequence[int]:
+        """What is kept where `others` more tokens, which must stay, are put around."""
+        kept = max(0, self.tokens - others)
+        if len(ids) <= kept:
             return ids
-        return ids[-self.tokens :] if self.keeps_end else ids[: self.tokens]
+        return ids[len(ids) - kept :] if self.keeps_end else ids[:kept]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,19 +166,24 @@ class PromptPreparer:
 
     def _completion(self, item: PromptInput, options: TextOptions) -> Prompt:
         tokenizer = self._model.tokenizer
+        text: str | None = None
         ids: Sequence[int]
         if isinstance(item, str):
-            ids = tokenizer.encode(item, add_special_tokens=False)
+            text, ids = item, tokenizer.encode(item, add_special_tokens=False)
         else:
+            self._check_ids(item, param="prompt")
             ids = item
-            self._check_ids(ids, param="prompt")
         if options.suffix:
             ids = self._around_middle(ids, options.suffix)
-        if isinstance(item, str) and options.add_special_tokens:
+        surrounds = text is not None and options.add_special_tokens
+        if options.truncation is not None:
+            others = len(tokenizer.surround(())) if surrounds else 0
+            kept = options.truncation.cut(ids, others=others)
+            if text is not None and len(kept) < len(ids):
+                text = tokenizer.decode(kept, skip_special_tokens=False)
+            ids = kept
+        if surrounds:
             ids = tokenizer.surround(ids)
-        text = item if isinstance(item, str) else None
-        if options.truncation is not None and len(ids) > options.truncation.tokens:
-            ids, text = options.truncation.cut(ids), None
         prompt = self._checked(ids, param="prompt")
         return Prompt(prompt.ids, _echo(tokenizer, ids, text)) if options.echo else prompt
 
