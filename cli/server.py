@@ -77,6 +77,34 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = 15.0,
+    tool_call_parser: Annotated[
+        str,
+        typer.Option(
+            "--tool_call_parser",
+            metavar="NAME|auto|none",
+            help="How the model writes tool calls. auto: told by its chat template.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
+    reasoning_parser: Annotated[
+        str,
+        typer.Option(
+            "--reasoning_parser",
+            metavar="NAME|auto|none",
+            help="How the model marks its thinking. auto: told by its chat template.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
+    think: Annotated[
+        str,
+        typer.Option(
+            "--think",
+            metavar="auto|on|off",
+            help="Whether the model thinks when a request does not say. auto: as its chat template"
+            " has it.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
     hide_input: Annotated[
         bool,
         typer.Option(
@@ -108,6 +136,9 @@ def server(
         api_key_files=keys.files,
         admin_api_keys=collect_admin_keys(admin_api_key or (), os.environ),
         keep_alive=keep_alive,
+        tool_call_parser=tool_call_parser,
+        reasoning_parser=reasoning_parser,
+        think=think,
         hide_input=hide_input,
         lenient=lenient,
     )

@@ -36,9 +36,13 @@ class LogprobAligner:
         prompt_ids: Sequence[int],
         start: int,
         skip_special_tokens: bool = True,
+        hidden_ids: frozenset[int] = frozenset(),
     ) -> None:
         self._detokenizer = IncrementalDetokenizer(
-            tokenizer, skip_special_tokens=skip_special_tokens, prompt_ids=prompt_ids
+            tokenizer,
+            skip_special_tokens=skip_special_tokens,
+            hidden_ids=hidden_ids,
+            prompt_ids=prompt_ids,
         )
         self._length = start  # characters completed so far
         self._held: deque[PlacedLogprob] = deque()

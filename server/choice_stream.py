@@ -32,6 +32,7 @@ class ChoicePlan:
     stops: Sequence[str]
     keep_stop: bool = False  # the stop string, or the stop token's text, stays in the answer
     skip_special_tokens: bool = True
+    hidden_ids: frozenset[int] = frozenset()  # tokens that are never text, special or not
     generates: bool = True  # False: only the prompt is asked for (echo with max_tokens 0)
 
 
@@ -40,6 +41,8 @@ class ChoiceDelta:
     """What is new in one choice. The last delta of a choice has a finish reason.
 
     `token_ids` are those generated since the delta before; what they spell may still be held back.
+    `pieces` are the text that each of them completed, and then what the end completed; joined they
+    are `text`.
     """
 
     index: int
@@ -47,6 +50,7 @@ class ChoiceDelta:
     logprobs: list[PlacedLogprob]
     finish_reason: str | None
     token_ids: Sequence[int] = ()
+    pieces: Sequence[str] = ()
 
 
 class ChoiceStream:
@@ -66,6 +70,7 @@ class ChoiceStream:
         self.logprob_sum = 0.0  # of the output tokens, if their log-probabilities are asked for
         self.prompt_logprobs: tuple[TokenLogprobs | None, ...] | None = None
         self._new_ids: list[int] = []
+        self._new_pieces: list[str] = []  # one each, and perhaps one more
         self._stop_ids = params.stop_token_ids
         self._wants_prompt_logprobs = params.prompt_logprobs is not None
         self._echo = plan.prompt.echo
@@ -78,6 +83,7 @@ class ChoiceStream:
             stops=plan.stops,
             include_stop=plan.keep_stop,
             skip_special_tokens=plan.skip_special_tokens,
+            hidden_ids=plan.hidden_ids,
             prompt_ids=ids,
         )
         self._aligner: LogprobAligner | None = None
@@ -88,7 +94,12 @@ class ChoiceStream:
                 prompt_ids=ids,
                 start=start,
                 skip_special_tokens=plan.skip_special_tokens,
+                hidden_ids=plan.hidden_ids,
             )
+
+    def stop(self) -> None:
+        """The answer is complete, whatever the sequence would still bring."""
+        self.stopped = True
 
     def feed(self, events: Iterable[Event]) -> list[ChoiceDelta]:
         """What the events bring. When the sequence ends badly, `failure` says how."""
@@ -111,7 +122,8 @@ class ChoiceStream:
         if text or logprobs or ends:
             reason = self._reason if ends else None
             new_ids, self._new_ids = self._new_ids, []
-            deltas.append(ChoiceDelta(self.plan.index, text, logprobs, reason, new_ids))
+            pieces, self._new_pieces = self._new_pieces, []
+            deltas.append(ChoiceDelta(self.plan.index, text, logprobs, reason, new_ids, pieces))
         self._ended = self._ended or ends
         return deltas
 
@@ -126,10 +138,13 @@ class ChoiceStream:
             if event.logprobs is not None:
                 self.logprob_sum += event.logprobs[position].logprob
             if token_id in self._stop_ids and not self.plan.keep_stop:
+                self._new_pieces.append("")
                 break  # it ends the answer and is no part of its text
             if self._aligner is not None and event.logprobs is not None:
                 self._aligner.add(event.logprobs[position])
-            text += self._stream.feed((token_id,))
+            piece = self._stream.feed((token_id,))
+            self._new_pieces.append(piece)
+            text += piece
             if self._stream.stopped:
                 self.stopped = True
                 break
@@ -149,7 +164,9 @@ class ChoiceStream:
             self.failure = EngineStoppedError("The engine stopped before the answer was complete.")
             return ""
         self._reason = event.reason.value if self.plan.generates else FinishReason.LENGTH.value
-        return self._stream.finish()
+        rest = self._stream.finish()
+        self._new_pieces.append(rest)
+        return rest
 
     def _release(self, text: str, *, final: bool) -> list[PlacedLogprob]:
         self._sent += len(text)

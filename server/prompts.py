@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ftllm.errors import ContextLengthError, RequestError
+from ftllm.server.conversation import FunctionTool, Message
 from ftllm.server.model import ServedModel
-from ftllm.server.schemas.chat import ChatMessage
 from ftllm.server.schemas.completions import PromptInput
 from ftllm.text.bad_words import bad_word_ids
 from ftllm.text.detokenizer import IncrementalDetokenizer
@@ -21,6 +21,8 @@ from ftllm.text.tokenizer import Tokenizer
 # worth to leave the event loop for.
 INLINE_SIZE = 4096
 MESSAGE_SIZE = 32  # what an empty message weighs beside a character
+TOOL_SIZE = 512  # and a tool
+TAIL_SIZE = 256  # characters of a rendered prompt that are kept
 BAD_WORD_SIZE = 64  # and a word that is encoded by itself
 
 Result = TypeVar("Result")
@@ -38,6 +40,7 @@ class EchoedPrompt:
 class Prompt:
     ids: tuple[int, ...]
     echo: EchoedPrompt | None = None
+    tail: str = ""  # how rendered messages end, which tells whether the model is to think
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ class Truncation:
 class ChatOptions:
     """How messages become a prompt."""
 
-    variables: Mapping[str, object]  # further names for the template
+    variables: Mapping[str, object] = field(default_factory=dict)  # further names for the template
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     add_special_tokens: bool = False  # beside those that the template writes
@@ -87,18 +90,25 @@ class PromptPreparer:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def chat(self, messages: Sequence[ChatMessage], options: ChatOptions) -> Prompt:
+    async def chat(
+        self, messages: Sequence[Message], options: ChatOptions, *, tools: Sequence[FunctionTool]
+    ) -> Prompt:
         """Raises `RequestError` when the model has no template, the template refuses the messages
         or the result does not fit the context."""
-        ids = await self.chat_ids(messages, options)
+        rendered = await self.rendered_chat(messages, options, tools=tools)
+        ids: Sequence[int] = rendered.ids
         if options.truncation is not None:
             ids = options.truncation.cut(ids)
-        return self._checked(ids, param="messages")
+        return replace(self._checked(ids, param="messages"), tail=rendered.tail)
 
-    async def chat_ids(
-        self, messages: Sequence[ChatMessage], options: ChatOptions
-    ) -> Sequence[int]:
-        """The token ids of the messages, however many these are."""
+    async def rendered_chat(
+        self,
+        messages: Sequence[Message],
+        options: ChatOptions,
+        *,
+        tools: Sequence[FunctionTool],
+    ) -> Prompt:
+        """The messages as a prompt, however long it is."""
         template = self._model.chat_template
         if template is None:
             raise RequestError(
@@ -107,19 +117,22 @@ class PromptPreparer:
                 param="messages",
                 code="no_chat_template",
             )
-        turns = [_template_turn(message) for message in messages]
+        turns = [message.template_form() for message in messages]
+        offered = [tool.template_form() for tool in tools]
 
-        def render() -> Sequence[int]:
+        def render() -> Prompt:
             text = template.render(
                 turns,
+                tools=offered,
                 add_generation_prompt=options.add_generation_prompt,
                 continue_final_message=options.continue_final_message,
                 variables=options.variables,
             )
             # The template writes the special tokens itself.
-            return self._model.tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
+            ids = self._model.tokenizer.encode(text, add_special_tokens=options.add_special_tokens)
+            return Prompt(tuple(ids), tail=text[-TAIL_SIZE:])
 
-        size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
+        size = sum(MESSAGE_SIZE + message.size for message in messages) + TOOL_SIZE * len(tools)
         return await self.run(render, size=size)
 
     async def completions(
@@ -222,15 +235,6 @@ class PromptPreparer:
                 param=param,
             )
         return Prompt(tuple(ids))
-
-
-def _template_turn(message: ChatMessage) -> dict[str, object]:
-    """A message as templates expect it. They know `system`, OpenAI's older name of `developer`."""
-    role = "system" if message.role == "developer" else message.role
-    turn: dict[str, object] = {"role": role, "content": message.content or ""}
-    if message.name is not None:
-        turn["name"] = message.name
-    return turn
 
 
 def _echo(tokenizer: Tokenizer, ids: Sequence[int], text: str | None) -> EchoedPrompt:

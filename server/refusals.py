@@ -36,28 +36,10 @@ def refuse_unsupported_sampling(body: SamplingFields) -> None:
 
 def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
-    _refuse(body.tools, "tools", "Tool calling is not supported.")
-    _refuse(
-        body.tool_choice not in (None, "none", "auto"),
-        "tool_choice",
-        "Tool calling is not supported.",
-    )
-    _refuse(body.functions, "functions", "Function calling is not supported.")
-    _refuse(
-        body.function_call not in (None, "none", "auto"),
-        "function_call",
-        "Function calling is not supported.",
-    )
     _refuse(
         body.response_format is not None and body.response_format.get("type") != "text",
         "response_format",
         "Only the response format {'type': 'text'} is supported.",
-    )
-    _refuse(
-        body.reasoning_effort is not None,
-        "reasoning_effort",
-        "It is not supported; if the model's chat template has a switch for thinking, set it with"
-        " chat_template_kwargs.",
     )
     _refuse(body.verbosity not in (None, "medium"), "verbosity", "It is not supported.")
     _refuse(
@@ -79,25 +61,7 @@ def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
             param="continue_final_message",
         )
     for index, message in enumerate(body.messages):
-        place = f"messages[{index}]"
-        _refuse(
-            message.role in ("tool", "function"),
-            f"{place}.role",
-            f"Tool calling is not supported, so {message.role!r} messages cannot be used.",
-        )
-        _refuse(message.tool_calls, f"{place}.tool_calls", "Tool calling is not supported.")
-        _refuse(
-            message.function_call is not None,
-            f"{place}.function_call",
-            "Function calling is not supported.",
-        )
-        _refuse(message.audio is not None, f"{place}.audio", "Only text is supported.")
-        if message.content is None and message.role != "assistant":
-            raise RequestError(
-                f"{place}.content is missing; a {message.role} message needs content.",
-                param=f"{place}.content",
-                code="missing_required_parameter",
-            )
+        _refuse(message.audio is not None, f"messages[{index}].audio", "Only text is supported.")
 
 
 def refuse_unsupported_completion(body: CompletionRequest) -> None:

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from ftllm.server.answer_frames import AnswerHead
 from ftllm.server.body import BodyReader
 from ftllm.server.bridge import EngineBridge
+from ftllm.server.chat_turn import ChatTurns
 from ftllm.server.choice_stream import ChoicePlan
+from ftllm.server.dialects import choose_dialects
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
 from ftllm.server.in_flight import InFlight
@@ -18,6 +20,8 @@ from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.settings import ServerSettings
 from ftllm.server.sse import EventStream
+from ftllm.server.thinking import ThinkingPlanner
+from ftllm.text.thinking_switches import ThinkingSwitches
 
 server_log = logging.getLogger("ftllm.server")
 
@@ -33,6 +37,15 @@ class Services:
         self.in_flight = InFlight()
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
         self._bridge = EngineBridge(model.engine)
+        self.dialects = choose_dialects(
+            tool_call_parser=settings.tool_call_parser, reasoning_parser=settings.reasoning_parser
+        )
+        template = model.chat_template
+        switches = ThinkingSwitches() if template is None else template.thinking
+        thinking = ThinkingPlanner(
+            switches, self.dialects.reasoning_dialect, default=settings.think
+        )
+        self.turns = ChatTurns(model, self.prompts, self._bridge, self.dialects, thinking)
 
     def close(self) -> None:
         self.prompts.close()

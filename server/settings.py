@@ -24,6 +24,9 @@ class ServerSettings:
     max_body_bytes: int = 16 * 1024 * 1024
     max_choices: int = 256  # prompts x n of one request
     text_threads: int = 2  # threads that render and tokenize long prompts
+    tool_call_parser: str = "auto"  # how the model writes tool calls: a dialect, auto or none
+    reasoning_parser: str = "auto"  # how it marks its thinking: the same
+    think: str = "auto"  # whether it thinks when a request does not say: auto, on or off
     keep_alive: float = 15.0  # seconds of silence in a stream before a comment is sent; 0 = never
     stall_timeout: float = 60.0  # seconds one engine step may take before /health fails
     shutdown_timeout: int = 30  # seconds that running requests get to finish
@@ -39,6 +42,8 @@ class ServerSettings:
                 f"log_level is {self.log_level!r}; it must be critical, error, warning, info or"
                 " debug."
             )
+        if self.think not in ("auto", "on", "off"):
+            raise OptionError(f"think is {self.think!r}; it must be auto, on or off.")
         if not 0 <= self.keep_alive < math.inf:
             raise OptionError(f"keep_alive is {self.keep_alive}; it must be 0 or more seconds.")
         for name in ("max_body_bytes", "max_choices", "text_threads"):

@@ -21,6 +21,8 @@ def create_router(services: Services) -> APIRouter:
         "root": services.model.name,
         "parent": None,
         "max_model_len": services.model.max_model_len,
+        "tool_call_parser": services.dialects.tools.card(),
+        "reasoning_parser": services.dialects.reasoning.card(),
     }
 
     @router.get("/v1/models", responses=answers(ModelList))

@@ -9,14 +9,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ftllm.errors import RequestError
+from ftllm.server.chat_history import read_history
+from ftllm.server.chat_turn import ChatTurn
+from ftllm.server.conversation import ToolOffer
 from ftllm.server.json_text import encode_list
 from ftllm.server.openapi import answers, json_body
 from ftllm.server.prompts import ChatOptions
 from ftllm.server.schemas.answers import Tokenization
 from ftllm.server.schemas.tokenize import TokenizeRequest
 from ftllm.server.services import Services
+from ftllm.server.tool_choice import read_functions
 
-CHAT_FIELDS = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs")
+CHAT_FIELDS = (
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template_kwargs",
+    "tools",
+)
 
 
 def create_router(services: Services) -> APIRouter:
@@ -67,4 +76,9 @@ async def _ids(body: TokenizeRequest, services: Services) -> Sequence[int]:
         continue_final_message=continues,
         add_special_tokens=bool(body.add_special_tokens),
     )
-    return await services.prompts.chat_ids(body.messages or [], options)
+    turn = ChatTurn(
+        messages=read_history(body.messages or []),
+        tools=ToolOffer(tools=read_functions([tool.function for tool in body.tools or ()])),
+        options=options,
+    )
+    return (await services.turns.rendered(turn)).ids

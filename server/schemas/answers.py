@@ -73,6 +73,8 @@ class ModelCard(BaseModel):
     root: str
     parent: str | None
     max_model_len: int
+    tool_call_parser: dict[str, str | None]  # name and reason
+    reasoning_parser: dict[str, str | None]
 
 
 class ModelList(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ftllm.server.schemas.base import JsonObject, Schema, TokenIds
 from ftllm.server.schemas.chat import ChatMessage
+from ftllm.server.schemas.tools import Tools
 
 
 class TokenizeRequest(Schema):
@@ -23,6 +24,7 @@ class TokenizeRequest(Schema):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     chat_template_kwargs: JsonObject | None = None
+    tools: Tools | None = None
 
 
 class DetokenizeRequest(Schema):

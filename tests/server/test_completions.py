@@ -24,6 +24,7 @@ def test_a_whole_answer(api: Api, engine: FakeEngine) -> None:
         "completion_tokens": 4,
         "total_tokens": 7,
         "prompt_tokens_details": {"cached_tokens": CACHED_TOKENS},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
     assert engine.requests[0].prompt_ids == (BOS, *b"Hi")
     assert engine.requests[0].params.max_tokens == 16
