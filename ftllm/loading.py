@@ -78,6 +78,7 @@ class LoadedModel:
     eos_token_ids: frozenset[int]
     summary: tuple[str, ...]  # lines to print at start
     grammars: GrammarCompiler
+    model_type: str  # as config.json or the GGUF architecture names the family
 
 
 def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
@@ -134,6 +135,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         eos_token_ids=eos_token_ids,
         summary=_summary(name, built, options.dtype),
         grammars=grammars,
+        model_type=built.config.model_type,
     )
 
 

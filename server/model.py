@@ -40,6 +40,9 @@ class ServedModel(Protocol):
     def engine(self) -> EngineClient: ...
 
     @property
+    def model_type(self) -> str: ...  # the family's name, for the dialects that it speaks
+
+    @property
     def tokenizer(self) -> Tokenizer: ...
 
     @property

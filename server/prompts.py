@@ -50,10 +50,12 @@ class Truncation:
     tokens: int
     keeps_end: bool = True  # else its beginning
 
-    def cut(self, ids: Sequence[int]) -> Sequence[int]:
-        if len(ids) <= self.tokens:
+    def cut(self, ids: Sequence[int], *, others: int = 0) -> Sequence[int]:
+        """What is kept where `others` more tokens, which must stay, are put around."""
+        kept = max(0, self.tokens - others)
+        if len(ids) <= kept:
             return ids
-        return ids[-self.tokens :] if self.keeps_end else ids[: self.tokens]
+        return ids[len(ids) - kept :] if self.keeps_end else ids[:kept]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,7 @@ class PromptPreparer:
             return Prompt(tuple(ids), tail=text[-TAIL_SIZE:])
 
         size = sum(MESSAGE_SIZE + message.size for message in messages) + TOOL_SIZE * len(tools)
-        return await self._run(render, size=size)
+        return await self.run(render, size=size)
 
     async def completions(
         self, inputs: Sequence[PromptInput], options: TextOptions
@@ -142,7 +144,7 @@ class PromptPreparer:
             return [self._completion(item, options) for item in inputs]
 
         size = sum(len(item) for item in inputs) + len(options.suffix) * len(inputs)
-        return await self._run(encode, size=size)
+        return await self.run(encode, size=size)
 
     async def text_ids(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
         """The token ids of a text, however many these are."""
@@ -150,7 +152,7 @@ class PromptPreparer:
         def encode() -> Sequence[int]:
             return self._model.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
-        return await self._run(encode, size=len(text))
+        return await self.run(encode, size=len(text))
 
     async def text_of(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens included. Raises `RequestError` for a wrong id."""
@@ -159,7 +161,7 @@ class PromptPreparer:
             self._check_ids(ids, param="tokens")
             return self._model.tokenizer.decode(ids, skip_special_tokens=False)
 
-        return await self._run(decode, size=len(ids))
+        return await self.run(decode, size=len(ids))
 
     async def bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences that spell them. Raises `RequestError` for a blank one."""
@@ -167,28 +169,34 @@ class PromptPreparer:
         def encode() -> tuple[tuple[int, ...], ...]:
             return bad_word_ids(self._model.tokenizer, words)
 
-        return await self._run(encode, size=sum(BAD_WORD_SIZE + len(word) for word in words))
+        return await self.run(encode, size=sum(BAD_WORD_SIZE + len(word) for word in words))
 
-    async def _run(self, work: Callable[[], Result], *, size: int) -> Result:
+    async def run(self, work: Callable[[], Result], *, size: int) -> Result:
+        """`work`, beside the event loop when `size` (about characters) is worth it."""
         if size <= INLINE_SIZE:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _completion(self, item: PromptInput, options: TextOptions) -> Prompt:
         tokenizer = self._model.tokenizer
+        text: str | None = None
         ids: Sequence[int]
         if isinstance(item, str):
-            ids = tokenizer.encode(item, add_special_tokens=False)
+            text, ids = item, tokenizer.encode(item, add_special_tokens=False)
         else:
+            self._check_ids(item, param="prompt")
             ids = item
-            self._check_ids(ids, param="prompt")
         if options.suffix:
             ids = self._around_middle(ids, options.suffix)
-        if isinstance(item, str) and options.add_special_tokens:
+        surrounds = text is not None and options.add_special_tokens
+        if options.truncation is not None:
+            others = len(tokenizer.surround(())) if surrounds else 0
+            kept = options.truncation.cut(ids, others=others)
+            if text is not None and len(kept) < len(ids):
+                text = tokenizer.decode(kept, skip_special_tokens=False)
+            ids = kept
+        if surrounds:
             ids = tokenizer.surround(ids)
-        text = item if isinstance(item, str) else None
-        if options.truncation is not None and len(ids) > options.truncation.tokens:
-            ids, text = options.truncation.cut(ids), None
         prompt = self._checked(ids, param="prompt")
         return Prompt(prompt.ids, _echo(tokenizer, ids, text)) if options.echo else prompt
 

@@ -67,6 +67,12 @@ def refuse_unsupported_completion(body: CompletionRequest) -> None:
             " another form than it was sent. Set one of them.",
             param="echo",
         )
+    if body.suffix and body.truncate_prompt_tokens is not None:
+        raise RequestError(
+            "truncate_prompt_tokens and suffix exclude each other: the markers between the two must"
+            " stay. Shorten the prompt before it is sent.",
+            param="truncate_prompt_tokens",
+        )
     best_of = body.best_of
     if best_of is not None and best_of < body.choices:
         raise RequestError(

@@ -40,7 +40,9 @@ class Services:
         self.grammars = Grammars(model.grammars, timeout=settings.grammar_timeout)
         self._bridge = EngineBridge(model.engine)
         self.dialects = choose_dialects(
-            tool_call_parser=settings.tool_call_parser, reasoning_parser=settings.reasoning_parser
+            model,
+            tool_call_parser=settings.tool_call_parser,
+            reasoning_parser=settings.reasoning_parser,
         )
         template = model.chat_template
         switches = ThinkingSwitches() if template is None else template.thinking

@@ -12,7 +12,7 @@ from ftllm.errors import RequestError
 from ftllm.server.chat_history import read_history
 from ftllm.server.chat_turn import ChatTurn
 from ftllm.server.conversation import ToolOffer
-from ftllm.server.json_text import json_response
+from ftllm.server.json_text import encode_list
 from ftllm.server.openapi import answers, json_body
 from ftllm.server.prompts import ChatOptions
 from ftllm.server.schemas.answers import Tokenization
@@ -38,18 +38,19 @@ def create_router(services: Services) -> APIRouter:
         body = await services.bodies.read(request, TokenizeRequest)
         services.check_model(body.model)
         ids = await _ids(body, services)
-        pieces = None
-        if body.return_token_strs:
-            tokenizer = services.model.tokenizer
-            pieces = [tokenizer.token_piece(token_id) or "" for token_id in ids]
-        return json_response(
-            {
-                "count": len(ids),
-                "max_model_len": services.model.max_model_len,
-                "tokens": ids,
-                "token_strs": pieces,
-            }
-        )
+
+        def answer() -> str:
+            pieces = "null"
+            if body.return_token_strs:
+                piece_of = services.model.tokenizer.token_piece
+                pieces = encode_list([piece_of(token_id) or "" for token_id in ids])
+            return (
+                f'{{"count":{len(ids)},"max_model_len":{services.model.max_model_len},'
+                f'"tokens":{encode_list(ids)},"token_strs":{pieces}}}'
+            )
+
+        text = await services.prompts.run(answer, size=len(ids))
+        return Response(text, media_type="application/json")
 
     return router
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 def test_no_made_up_request_makes_the_server_fail(serving: ServerFactory) -> None:
     """Short answers: a request may ask for many of them."""
     with serving("smollm2-135m", "--max_model_len", "64", "--tokens", "4096") as server:
-        findings = explore(server.url, examples=30, seconds=45, patience=5)
+        findings = explore(server.url, examples=30, seconds=40, patience=5)
         wait_until_idle(server)
         assert errors_in(server.log()) == []
     assert not findings.faults, findings.faults[0]

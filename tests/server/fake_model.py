@@ -83,6 +83,7 @@ class FakeModel:
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
     summary: tuple[str, ...] = ("model    tiny/model: scripted",)
+    model_type: str = "tiny"
     grammars: GrammarCompiler = field(init=False)
 
     def __post_init__(self) -> None:

@@ -133,6 +133,8 @@ def test_a_suffix(engine: FakeEngine) -> None:
     assert second.prompt_ids == first.prompt_ids[1:]
     assert {prefix, suffix, middle, pad} < first.params.stop_token_ids
     assert error_of(api.complete("ab", suffix="yz", echo=True), 400)["param"] == "echo"
+    error = error_of(api.complete("ab", suffix="yz", truncate_prompt_tokens=5), 400)
+    assert error["param"] == "truncate_prompt_tokens"
 
 
 def test_logprobs(api: Api) -> None:

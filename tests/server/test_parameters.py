@@ -111,6 +111,7 @@ def test_offsets_count_kept_special_tokens(api: Api, engine: FakeEngine) -> None
         ({"truncate_prompt_tokens": 3}, b"789"),
         ({"truncate_prompt_tokens": 3, "truncation_side": "right"}, b"012"),
         ({"truncate_prompt_tokens": 100}, b"0123456789"),
+        ({"truncate_prompt_tokens": 1}, b"9"),
         ({"truncate_prompt_tokens": -1}, b"0123456789"),
         ({"truncate_prompt_tokens": -1, "max_tokens": 495}, b"56789"),
     ],
@@ -122,6 +123,22 @@ def test_prompts_are_truncated(
     assert engine.requests[0].prompt_ids == tuple(kept)
 
 
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"truncate_prompt_tokens": 3}, [BOS, *b"89"]),
+        ({"truncate_prompt_tokens": 3, "truncation_side": "right"}, [BOS, *b"01"]),
+        ({"truncate_prompt_tokens": 1}, [BOS]),
+        ({"truncate_prompt_tokens": 11}, [BOS, *b"0123456789"]),
+    ],
+)
+def test_truncation_keeps_the_tokens_around(
+    api: Api, engine: FakeEngine, fields: dict[str, object], kept: list[int]
+) -> None:
+    api.complete("0123456789", **fields)
+    assert list(engine.requests[0].prompt_ids) == kept
+
+
 def test_a_chat_is_truncated_and_so_fits(api: Api, engine: FakeEngine) -> None:
     text = "x" * 600
     assert error_of(api.chat(text), 400)["code"] == "context_length_exceeded"
@@ -131,10 +148,13 @@ def test_a_chat_is_truncated_and_so_fits(api: Api, engine: FakeEngine) -> None:
 
 
 def test_an_echo_is_of_what_was_kept(api: Api) -> None:
-    fields = {"truncate_prompt_tokens": 2, "logprobs": 0, "echo": True}
-    (choice,) = api.complete("abcd", **fields).json()["choices"]
-    assert choice["text"] == "cdHello world!"
-    assert choice["logprobs"]["text_offset"][:3] == [0, 1, 2]
+    fields = {"truncate_prompt_tokens": 3, "logprobs": 0, "echo": True}
+    for prompt in ("abcd", [97, 98, 99, 100]):
+        (choice,) = api.complete(prompt, **fields).json()["choices"]
+        whole = "cd" if prompt == "abcd" else "bcd"
+        assert choice["text"] == f"{whole}Hello world!"
+        offsets = [0, 0, 1, 2] if prompt == "abcd" else [0, 1, 2, 3]
+        assert choice["logprobs"]["text_offset"][:4] == offsets
 
 
 def test_special_tokens_around_the_prompt(api: Api, engine: FakeEngine) -> None:
