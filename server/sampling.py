@@ -13,6 +13,7 @@ from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, Truncation
 from ftllm.server.schemas.sampling import SamplingFields
+from ftllm.server.structured_output import requested_grammar
 
 # Each choice has its own automaton of the stop strings, of about 300 bytes a character.
 MAX_ALL_STOP_CHARS = 65_536
@@ -90,6 +91,7 @@ def sampling_params(
         include_stop_str_in_output=bool(fields.include_stop_str_in_output),
         skip_special_tokens=fields.skip_special_tokens is not False,
         ignore_eos=bool(fields.ignore_eos),
+        grammar=requested_grammar(fields),
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ftllm.errors import RequestError
@@ -25,12 +25,14 @@ class GrammarKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thinking:
-    """Free text in front of an answer, which no grammar constrains. It cannot be left but by `end`:
-    until then no end-of-sequence token can be sampled."""
+    """Free text in front of an answer, which no grammar constrains. It cannot be left but by one of
+    `ends`: until then no end-of-sequence token can be sampled."""
 
-    end: str  # the marker that ends it, such as "</think>"
-    start: str = ""  # the marker that may begin the answer; "": the prompt has opened it already
-    limit: int | None = None  # tokens; then `end` is forced
+    ends: tuple[str, ...]  # markers that end it, such as "</think>"
+    starts: tuple[
+        str, ...
+    ] = ()  # that may begin an answer; empty: the prompt has opened it already
+    limit: int | None = None  # tokens; then the first of `ends` is forced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,35 +46,41 @@ class Grammar:
 
     kind: GrammarKind
     source: str = ""
-    any_whitespace: bool = True  # between the tokens of JSON; False: none
+    whitespace: str | None = None  # regex of what is between tokens of JSON; "": nothing
     thinking: Thinking | None = None
     triggers: tuple[str, ...] = ()
     repeats: bool = True  # with triggers: False ends the answer after the first
+    escapes: tuple[str, ...] = ()  # an answer that begins with one of these markers is free text
+    param: str = field(default="grammar", compare=False)  # what errors name: the request's field
 
     def __post_init__(self) -> None:
         if len(self.source) > MAX_SOURCE_CHARS:
             raise RequestError(
                 f"The {self.kind.value} has {len(self.source)} characters; at most"
                 f" {MAX_SOURCE_CHARS} are allowed.",
-                param="grammar",
+                param=self.param,
             )
-        if "" in self.triggers:
-            raise RequestError("A trigger is empty; each needs a character.", param="grammar")
-        if self.thinking is not None and not self.thinking.end:
-            raise RequestError("The marker that ends thinking is empty.", param="grammar")
+        thinking = self.thinking or Thinking(ends=("-",))
+        if not thinking.ends or "" in (
+            *self.triggers,
+            *self.escapes,
+            *thinking.ends,
+            *thinking.starts,
+        ):
+            raise RequestError("A marker of a grammar is missing or empty.", param=self.param)
 
     @staticmethod
-    def json_object(*, any_whitespace: bool = True) -> Grammar:
+    def json_object(*, whitespace: str | None = None) -> Grammar:
         """Any JSON object."""
-        return Grammar.json_schema({"type": "object"}, any_whitespace=any_whitespace)
+        return Grammar.json_schema({"type": "object"}, whitespace=whitespace)
 
     @staticmethod
     def json_schema(
-        schema: Mapping[str, object] | bool | str, *, any_whitespace: bool = True
+        schema: Mapping[str, object] | bool | str, *, whitespace: str | None = None
     ) -> Grammar:
         """JSON that a schema allows; the schema may be given as JSON text."""
         source = schema if isinstance(schema, str) else _json(schema)
-        return Grammar(kind=GrammarKind.JSON_SCHEMA, source=source, any_whitespace=any_whitespace)
+        return Grammar(kind=GrammarKind.JSON_SCHEMA, source=source, whitespace=whitespace)
 
     @staticmethod
     def regex(pattern: str) -> Grammar:

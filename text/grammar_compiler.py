@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Protocol
@@ -12,8 +12,8 @@ from typing import Protocol
 from llguidance import LLExecutor, LLMatcher, LLParserLimits
 
 from ftllm.errors import RequestError
-from ftllm.text.grammar import Grammar
-from ftllm.text.grammar_matcher import GrammarMatcher, Parts
+from ftllm.text.grammar import Grammar, Thinking
+from ftllm.text.grammar_matcher import GrammarMatcher, Opener, Parts
 from ftllm.text.grammar_source import grammar_sources
 from ftllm.text.grammar_trigger import Trigger
 from ftllm.text.grammar_vocabulary import GrammarVocabulary
@@ -142,9 +142,9 @@ class GrammarCompiler:
                 for place in range(row, row + 1 + len(drafts)):
                     rows[place][:] = bytes(size)
         for request in requests:
-            assert isinstance(request.matcher, GrammarMatcher)
-            if not request.drafts:
-                request.matcher.add_own(rows[request.row])
+            matcher = request.matcher
+            if not request.drafts and isinstance(matcher, GrammarMatcher) and not matcher.error:
+                matcher.add_own(rows[request.row])
 
     def _compute(self, jobs: Sequence[tuple[LLMatcher, int, list[int]]], masks: _Rows) -> None:
         """At most two calls: without the GIL, which other threads may hold for long."""
@@ -200,27 +200,26 @@ class GrammarCompiler:
             for source in dict.fromkeys(sources.values())
         }
         answer = matchers[sources.pop("")] if "" in sources else None
-        thinking = grammar.thinking
-        end = None
-        if thinking is not None:
-            end = Trigger(thinking.end, vocabulary, _follows(answer, vocabulary))
-        return CompiledGrammar(
-            Parts(
-                vocabulary=vocabulary,
-                thinking_end=end,
-                thinking_start=tuple(vocabulary.encode(thinking.start)) if thinking else (),
-                thinking_limit=thinking.limit if thinking else None,
-                answer=answer,
-                branches={
-                    Trigger(text, vocabulary, _follows(matchers[source], vocabulary)): matchers[
-                        source
-                    ]
-                    for text, source in sources.items()
-                },
-                repeats=grammar.repeats,
-                on_limit=partial(self._forget, grammar),
-            )
+        thinking = grammar.thinking or Thinking(ends=())
+        openers = [(text, True) for text in thinking.starts]
+        openers += [(text, False) for text in grammar.escapes]
+        parts = Parts(
+            vocabulary=vocabulary,
+            thinking_ends=tuple(_trigger(text, answer, vocabulary) for text in thinking.ends),
+            begins_thinking=bool(thinking.ends) and not thinking.starts,
+            thinking_limit=thinking.limit,
+            openers=tuple(
+                Opener(tuple(vocabulary.encode(text)), thinks) for text, thinks in openers
+            ),
+            answer=answer,
+            branches={
+                _trigger(text, matchers[source], vocabulary): matchers[source]
+                for text, source in sources.items()
+            },
+            repeats=grammar.repeats,
+            on_limit=partial(self._forget, grammar),
         )
+        return CompiledGrammar(parts)
 
     def _forget(self, grammar: Grammar) -> None:
         """Its matchers share tables, which have grown to a limit: the next one begins anew."""
@@ -246,8 +245,8 @@ def _prototype(source: str, vocabulary: GrammarVocabulary, kind: str) -> LLMatch
     return matcher
 
 
-def _follows(prototype: LLMatcher | None, vocabulary: GrammarVocabulary) -> Callable[[bytes], bool]:
-    """Whether a text may begin what `prototype` matches; None: any may."""
+def _trigger(marker: str, prototype: LLMatcher | None, vocabulary: GrammarVocabulary) -> Trigger:
+    """`prototype` matches what must follow the marker; None: anything may."""
 
     def follows(data: bytes) -> bool:
         if prototype is None:
@@ -255,4 +254,4 @@ def _follows(prototype: LLMatcher | None, vocabulary: GrammarVocabulary) -> Call
         tokens = vocabulary.guidance.tokenize_bytes(data)
         return prototype.deep_copy().validate_tokens(tokens) == len(tokens)
 
-    return follows
+    return Trigger(marker, vocabulary, follows)

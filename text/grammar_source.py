@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from llguidance import LLMatcher, grammar_from
 
@@ -11,6 +12,9 @@ from ftllm.errors import RequestError
 from ftllm.text.grammar import Grammar, GrammarKind
 from ftllm.text.lark_markers import mark_special_tokens
 from ftllm.text.structural_tag import structural_tag_sources
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
 
 MAX_CHOICES = 10_000
 
@@ -34,7 +38,7 @@ def grammar_sources(grammar: Grammar, special_id: SpecialId) -> dict[str, str]:
         return {}
     if grammar.kind is GrammarKind.STRUCTURAL_TAG:
         sources = structural_tag_sources(
-            grammar.source, json_options=_json_options(any_whitespace=grammar.any_whitespace)
+            grammar.source, json_options=_json_options(grammar.whitespace)
         )
         return {
             trigger: LLMatcher.grammar_from_lark(mark_special_tokens(source, special_id))
@@ -49,7 +53,7 @@ def grammar_sources(grammar: Grammar, special_id: SpecialId) -> dict[str, str]:
 def _source(grammar: Grammar, special_id: SpecialId) -> str:
     match grammar.kind:
         case GrammarKind.JSON_SCHEMA:
-            return _json_schema(grammar.source, any_whitespace=grammar.any_whitespace)
+            return _json_schema(grammar.source, grammar.whitespace)
         case GrammarKind.REGEX:
             return LLMatcher.grammar_from_regex(grammar.source)
         case GrammarKind.CHOICE:
@@ -58,16 +62,16 @@ def _source(grammar: Grammar, special_id: SpecialId) -> str:
             return _lark(grammar.source, special_id)
 
 
-def _json_options(*, any_whitespace: bool) -> dict[str, object]:
+def _json_options(whitespace: str | None) -> dict[str, object]:
     """Unknown keywords are annotations, by JSON Schema's rules; known ones that llguidance cannot
     honour are errors (`lenient` would drop them)."""
     options: dict[str, object] = {"lenient": False, "coerce_one_of": False}
-    if any_whitespace:
-        return {**options, "whitespace_pattern": _WHITESPACE}
-    return {**options, "whitespace_flexible": False}
+    if whitespace == "":
+        return {**options, "whitespace_flexible": False}
+    return {**options, "whitespace_pattern": whitespace or _WHITESPACE}
 
 
-def _json_schema(source: str, *, any_whitespace: bool) -> str:
+def _json_schema(source: str, whitespace: str | None) -> str:
     try:
         schema = json.loads(source)
     except (ValueError, RecursionError) as error:
@@ -81,8 +85,8 @@ def _json_schema(source: str, *, any_whitespace: bool) -> str:
             param="grammar",
         )
     schema.pop("x-guidance", None)  # llguidance's options are not the request's to set
-    options = _json_options(any_whitespace=any_whitespace)
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)  # type: ignore[arg-type]
+    options = cast("JsonCompileOptions", _json_options(whitespace))
+    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
 
 
 def _choice(source: str) -> str:

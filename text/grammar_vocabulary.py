@@ -11,6 +11,7 @@ from llguidance import LLTokenizer
 from ftllm.text.tokenizer import Tokenizer
 
 _WORD = 32  # bits
+_LINE_BREAK = "\n"  # a token of its own, to which nothing is merged
 
 
 class GrammarVocabulary:
@@ -33,7 +34,7 @@ class GrammarVocabulary:
     def guidance(self) -> LLTokenizer:
         """llguidance's own form. Costs about half a second for 150,000 tokens."""
         return LLTokenizer(
-            _TokenizerFace(self._tokenizer, self),  # type: ignore[arg-type]
+            _TokenizerFace(self, self._tokenizer.special_ids),  # type: ignore[arg-type]
             n_vocab=self.vocab_size,
             eos_token=sorted(self.eos_token_ids),
         )
@@ -76,7 +77,16 @@ class GrammarVocabulary:
         return self._special.get(text)
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        """As it is spelled in the middle of an answer: without a space put in front."""
+        if not self._tokenizer.drops_first_space:
+            return self._tokenizer.encode(text, add_special_tokens=False)
+        ids = self._tokenizer.encode(_LINE_BREAK + text, add_special_tokens=False)
+        before = b""
+        for place, token_id in enumerate(ids, 1):
+            before += self._tokenizer.token_bytes(token_id)
+            if before.endswith(b"\n"):
+                return ids[place:]
+        return self._tokenizer.encode(text, add_special_tokens=False)  # merged into one token
 
     @cached_property
     def _sorted(self) -> list[tuple[bytes, int]]:
@@ -112,18 +122,18 @@ class _TokenizerFace:
 
     is_tokenizer_wrapper = True  # its sign that these fields are there
 
-    def __init__(self, tokenizer: Tokenizer, vocabulary: GrammarVocabulary) -> None:
+    def __init__(self, vocabulary: GrammarVocabulary, special_ids: frozenset[int]) -> None:
         self.eos_token_id = min(vocabulary.eos_token_ids)
         self.bos_token_id = None
         self.tokens = vocabulary.token_bytes
         self.special_token_ids = sorted(
             token_id
-            for token_id in tokenizer.special_ids | vocabulary.eos_token_ids
+            for token_id in special_ids | vocabulary.eos_token_ids
             if token_id < vocabulary.vocab_size
         )
-        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
 
     def __call__(self, text: str | bytes) -> list[int]:
         if isinstance(text, bytes):
             text = text.decode("utf-8", "replace")
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        return self._vocabulary.encode(text)

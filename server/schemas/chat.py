@@ -83,7 +83,6 @@ class ChatCompletionRequest(SamplingFields):
     include_reasoning: bool | None = None  # None = true
 
     # Known, but not honoured: refused when they ask for something.
-    response_format: JsonObject | None = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: JsonValue = None
