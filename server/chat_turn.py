@@ -6,7 +6,6 @@ prepare and start it, and writes what the `TurnAnswer` brings in its own shapes.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +16,7 @@ from ftllm.server.bridge import EngineBridge
 from ftllm.server.conversation import Message, ToolOffer
 from ftllm.server.dialects import Dialects
 from ftllm.server.generation import start_generation
+from ftllm.server.grammars import Grammars
 from ftllm.server.model import ServedModel
 from ftllm.server.parsed_reader import ParsedReader
 from ftllm.server.prompts import ChatOptions, Prompt, PromptPreparer
@@ -24,7 +24,6 @@ from ftllm.server.sampling import Scheduling, choice_plans
 from ftllm.server.thinking import ThinkingPlan, ThinkingPlanner, ThinkingWish
 from ftllm.server.turn_answer import AnswerReader, PlainReader, TurnAnswer
 from ftllm.server.turn_grammar import thinking_span, turn_grammar
-from ftllm.text.grammar import Grammar
 from ftllm.tool_parsers import (
     TOOL_DIALECTS,
     AnyReasoningDialect,
@@ -69,12 +68,14 @@ class ChatTurns:
         self,
         model: ServedModel,
         prompts: PromptPreparer,
+        grammars: Grammars,
         bridge: EngineBridge,
         dialects: Dialects,
         thinking: ThinkingPlanner,
     ) -> None:
         self._model = model
         self._prompts = prompts
+        self._grammars = grammars
         self._bridge = bridge
         self._dialects = dialects
         self._thinking = thinking
@@ -101,7 +102,7 @@ class ChatTurns:
             thinking=thinking,
             reasoning=reasoning,
             bad_words=bad_words,
-            grammar=None if grammar is None else await self._compiled(grammar),
+            grammar=await self._grammars.compiled(grammar),
         )
 
     async def rendered(self, turn: ChatTurn) -> Prompt:
@@ -162,11 +163,6 @@ class ChatTurns:
         ends = tuple(end.rstrip() for end in dialect.ends)
         is_closed = prompt.tail.rstrip().endswith(ends)  # by the template
         return None if is_closed else dialect
-
-    async def _compiled(self, grammar: Grammar) -> TokenGrammar:
-        future = self._model.grammars.submit(grammar)
-        # Others may wait for the same one: a request that is given up must not take it away.
-        return await asyncio.shield(asyncio.wrap_future(future))
 
     def _parsed_reader(self, prepared: PreparedTurn) -> ParsedReader:
         turn = prepared.turn

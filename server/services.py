@@ -49,7 +49,9 @@ class Services:
         thinking = ThinkingPlanner(
             switches, self.dialects.reasoning_dialect, default=settings.think
         )
-        self.turns = ChatTurns(model, self.prompts, self._bridge, self.dialects, thinking)
+        self.turns = ChatTurns(
+            model, self.prompts, self.grammars, self._bridge, self.dialects, thinking
+        )
 
     def close(self) -> None:
         self.prompts.close()

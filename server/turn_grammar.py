@@ -10,6 +10,7 @@ from dataclasses import replace
 from ftllm.errors import RequestError
 from ftllm.server.conversation import FunctionTool, ToolOffer
 from ftllm.text.grammar import Grammar, GrammarKind, Thinking
+from ftllm.text.grammar_source import json_options
 from ftllm.tool_parsers import AnyReasoningDialect, AnyToolDialect, starts_in_reasoning
 from ftllm.tool_parsers.dialect import ToolDialect
 
@@ -23,14 +24,14 @@ def thinking_span(
     """The thinking that may come before an answer; None: the answer comes at once."""
     if dialect is None:
         return None
-    end = dialect.ends[0]
     if not starts_in_reasoning(dialect.name, prompt_tail):
-        return Thinking(end=end, start=dialect.starts[0], limit=limit)
+        return Thinking(ends=dialect.ends, starts=dialect.starts, limit=limit)
     opened = prompt_tail.rstrip()
+    ends = list(dialect.ends)
     for start, its_end in zip(dialect.starts, dialect.ends, strict=False):
         if opened.endswith(start.rstrip()):
-            end = its_end
-    return Thinking(end=end, limit=limit)
+            ends.sort(key=lambda end: end != its_end)  # the one that is forced
+    return Thinking(ends=tuple(ends), limit=limit)
 
 
 def turn_grammar(
@@ -63,16 +64,21 @@ def _with_calls(
 
     forms = [_closed_form(tool) for tool in tools]
     if offer.required:
-        return Grammar.lark(dialect.grammar(forms, parallel=offer.parallel, special=special))
+        return _lark(dialect.grammar(forms, parallel=offer.parallel, special=special))
     if answer is None:
         behind = dialect.grammar_behind_trigger(forms, parallel=offer.parallel, special=special)
         if dialect.trigger is not None and behind is not None:
             triggers = (dialect.trigger,)
-            return replace(Grammar.lark(behind), triggers=triggers, repeats=offer.parallel)
+            return replace(_lark(behind), triggers=triggers, repeats=offer.parallel)
     calls = dialect.grammar(forms, parallel=offer.parallel, special=special)
     other = f"/{_text_without(dialect)}/" if answer is None else _json_rule(answer)
     # The first line of `calls` is its rule `start`.
-    return Grammar.lark(f"start: calls | other\nother: {other}\ncalls{calls.removeprefix('start')}")
+    return _lark(f"start: calls | other\nother: {other}\ncalls{calls.removeprefix('start')}")
+
+
+def _lark(source: str) -> Grammar:
+    """What cannot be honoured in it comes from the tools' schemas."""
+    return replace(Grammar.lark(source), param="tools")
 
 
 def _json_rule(answer: Grammar) -> str:
@@ -84,7 +90,7 @@ def _json_rule(answer: Grammar) -> str:
             code="unsupported_value",
         )
     schema = json.loads(answer.source)
-    options = {"whitespace_flexible": answer.any_whitespace, "lenient": False}
+    options = json_options(answer.whitespace)
     return f"%json {json.dumps({**schema, 'x-guidance': options}, ensure_ascii=False)}"
 
 

@@ -38,7 +38,7 @@ def grammar_sources(grammar: Grammar, special_id: SpecialId) -> dict[str, str]:
         return {}
     if grammar.kind is GrammarKind.STRUCTURAL_TAG:
         sources = structural_tag_sources(
-            grammar.source, json_options=_json_options(grammar.whitespace)
+            grammar.source, json_options=json_options(grammar.whitespace)
         )
         return {
             trigger: LLMatcher.grammar_from_lark(mark_special_tokens(source, special_id))
@@ -62,7 +62,7 @@ def _source(grammar: Grammar, special_id: SpecialId) -> str:
             return _lark(grammar.source, special_id)
 
 
-def _json_options(whitespace: str | None) -> dict[str, object]:
+def json_options(whitespace: str | None) -> dict[str, object]:
     """Unknown keywords are annotations, by JSON Schema's rules; known ones that llguidance cannot
     honour are errors (`lenient` would drop them)."""
     options: dict[str, object] = {"lenient": False, "coerce_one_of": False}
@@ -85,7 +85,7 @@ def _json_schema(source: str, whitespace: str | None) -> str:
             param="grammar",
         )
     schema.pop("x-guidance", None)  # llguidance's options are not the request's to set
-    options = cast("JsonCompileOptions", _json_options(whitespace))
+    options = cast("JsonCompileOptions", json_options(whitespace))
     return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
 
 
@@ -114,6 +114,8 @@ def _lark(source: str, special_id: SpecialId) -> str:
 
 def _after_gap(source: str) -> str:
     """`source`, with some whitespace allowed in front."""
-    (inner,) = json.loads(source)["grammars"]
+    inner = {"lark_grammar": source}  # llguidance takes Lark as it is …
+    if source.startswith("{"):  # … or within JSON
+        (inner,) = json.loads(source)["grammars"]
     outer = {"name": "answer_after_gap", "lark_grammar": f"start: GAP? @answer\nGAP: /{_GAP}/"}
     return json.dumps({"grammars": [outer, {**inner, "name": "answer"}]})

@@ -62,7 +62,7 @@ def test_nothing_is_held_to_nothing() -> None:
     assert grammar_of(ToolOffer(tools=(WEATHER, TIME))) is None
     assert grammar_of(ToolOffer(tools=(WEATHER, TIME), parallel=False)) is None
     assert grammar_of(ToolOffer()) is None
-    assert grammar_of(ToolOffer(), thinking=Thinking(end="</think>")) is None
+    assert grammar_of(ToolOffer(), thinking=Thinking(ends=("</think>",))) is None
 
 
 def test_required(compiler: GrammarCompiler) -> None:
@@ -131,28 +131,29 @@ def test_a_format_is_for_answers_without_calls(compiler: GrammarCompiler) -> Non
 
 
 def test_thinking_comes_first(compiler: GrammarCompiler) -> None:
+    offer = ToolOffer(tools=(TIME,), required=True)
     span = thinking_span(REASONING_DIALECTS["qwen3"], "assistant\n", limit=None)
-    grammar = grammar_of(ToolOffer(tools=(TIME,), required=True), thinking=span)
-    assert matches(compiler, grammar, f"<think>{ROME} or not</think>\n\n{NOW}")
-    assert matches(compiler, grammar, NOW)
+    grammar = grammar_of(offer, thinking=span, dialect="pythonic")
+    assert matches(compiler, grammar, "<think>[get_time()] or not</think>\n\n[get_time()]")
+    assert matches(compiler, grammar, "[get_time()]")
     assert not matches(compiler, grammar, "<think>Hm.</think>Hm.")
     opened = thinking_span(REASONING_DIALECTS["qwen3"], "assistant\n<think>\n", limit=None)
-    grammar = grammar_of(ToolOffer(tools=(TIME,), required=True), thinking=opened)
+    grammar = grammar_of(offer, thinking=opened)
     assert matches(compiler, grammar, f"Hm.</think>{NOW}")
     assert not matches(compiler, grammar, NOW)
 
 
 def test_a_limit_closes_the_thinking(compiler: GrammarCompiler) -> None:
-    opened = thinking_span(REASONING_DIALECTS["qwen3"], "<think>", limit=4)
+    opened = thinking_span(REASONING_DIALECTS["qwen3"], "<think>", limit=12)
     grammar = grammar_of(ToolOffer(), thinking=opened)
     assert matches(compiler, grammar, "Hm</think>Yes.")  # it may stop before
-    assert matches(compiler, grammar, "Hm, </think>Yes.")
-    assert not matches(compiler, grammar, "Hm, a</think>Yes.")
+    assert matches(compiler, grammar, "Hm, and hm, </think>Yes.")
+    assert not matches(compiler, grammar, "Hm, and hm, a</think>Yes.")
 
 
 def test_markers_belong_together() -> None:
     span = thinking_span(REASONING_DIALECTS["mistral"], "x<think>\n", limit=None)
-    assert span == Thinking(end="</think>")
+    assert span == Thinking(ends=("</think>", "[/THINK]"))
     span = thinking_span(REASONING_DIALECTS["mistral"], "[THINK]", limit=3)
-    assert span == Thinking(end="[/THINK]", limit=3)
+    assert span == Thinking(ends=("[/THINK]", "</think>"), limit=3)
     assert thinking_span(None, "<think>", limit=3) is None
