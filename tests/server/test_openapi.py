@@ -18,6 +18,15 @@ def test_made_up_requests(model: FakeModel) -> None:
     assert {status // 100 for _, status in findings.statuses} >= {2, 4}
 
 
+def test_a_guarded_server_names_its_headers(model: FakeModel) -> None:
+    app = create_app(model, ServerSettings(api_keys=("k",)))
+    response = Api(app).get("/openapi.json", headers={"x-api-key": "k"})
+    document = response.json()
+    assert document["security"] == [{"bearer": []}, {"header": []}]
+    assert document["paths"]["/health"]["get"]["security"] == []
+    assert "security" not in document["paths"]["/v1/models"]["get"]
+
+
 def test_every_operation_describes_its_answers(api: Api) -> None:
     document = api.get("/openapi.json").json()
     for path, operations in document["paths"].items():
