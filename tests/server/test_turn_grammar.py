@@ -42,8 +42,12 @@ def compiler() -> GrammarCompiler:
 def matches(compiler: GrammarCompiler, grammar: Grammar | None, text: str) -> bool:
     assert grammar is not None
     matcher = compiler.compile(grammar).matcher()
-    ids = [*text.encode(), EOS]
-    return matcher.count_allowed(ids) == len(ids)
+    ids = list(text.encode())
+    if matcher.count_allowed(ids) < len(ids):
+        return False
+    for token_id in ids:
+        matcher.accept(token_id)
+    return matcher.accepting
 
 
 def grammar_of(
