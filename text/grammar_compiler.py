@@ -21,6 +21,7 @@ from ftllm.text.tokenizer import Tokenizer
 
 CACHED_GRAMMARS = 128
 MAX_REASON_CHARS = 600
+MASKS_ON_ONE_THREAD = 8
 
 
 def _limits() -> LLParserLimits:
@@ -147,10 +148,16 @@ class GrammarCompiler:
                 matcher.add_own(rows[request.row])
 
     def _compute(self, jobs: Sequence[tuple[LLMatcher, int, list[int]]], masks: _Rows) -> None:
-        """At most two calls: without the GIL, which other threads may hold for long."""
+        """Many are one call: the GIL, which other threads may hold for long, is taken once. A few
+        are computed here: to wake llguidance's threads takes as long."""
         where = masks.address, masks.row_bytes, masks.rows
-        if single := [(bound, row) for bound, row, drafts in jobs if not drafts]:
+        single = [(bound, row) for bound, row, drafts in jobs if not drafts]
+        if len(single) > MASKS_ON_ONE_THREAD:
             self._executor.unsafe_compute_mask_ptr(single, *where)
+        else:
+            for bound, row in single:
+                address = masks.address + row * masks.row_bytes
+                bound.unsafe_compute_mask_ptr(address, masks.row_bytes)
         if drafted := [job for job in jobs if job[2]]:
             self._executor.unsafe_compute_mask_ptr_with_draft_token(drafted, *where)
 
