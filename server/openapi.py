@@ -41,9 +41,9 @@ class DocumentedAPI(FastAPI):
     def openapi(self) -> dict[str, object]:
         if self.openapi_schema is None:
             document = super().openapi()
+            documented: tuple[type[BaseModel], ...] = (*self.body_schemas, ErrorAnswer)
             _, definitions = models_json_schema(
-                [(schema, "validation") for schema in (*self.body_schemas, ErrorAnswer)],
-                ref_template=REF_TEMPLATE,
+                [(schema, "validation") for schema in documented], ref_template=REF_TEMPLATE
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(definitions.get("$defs", {}))
