@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from ftllm.server.auth import KeyGate, Keys
+from ftllm.server.auth import PUBLIC_PATHS, KeyGate, Keys
 from ftllm.server.envelope import RequestEnvelope
 from ftllm.server.errors import ANSWERED_ERRORS, handle_error
 from ftllm.server.model import ServedModel
@@ -104,6 +104,8 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
         redoc_url=None,
     )
     app.body_schemas = BODY_SCHEMAS
+    if settings.guarded:
+        app.public_paths = PUBLIC_PATHS
     for route in ROUTES:
         app.include_router(route.create_router(services))
     for router in admin_routers:

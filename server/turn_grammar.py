@@ -64,16 +64,21 @@ def _with_calls(
 
     forms = [_closed_form(tool) for tool in tools]
     if offer.required:
-        return Grammar.lark(dialect.grammar(forms, parallel=offer.parallel, special=special))
+        return _lark(dialect.grammar(forms, parallel=offer.parallel, special=special))
     if answer is None:
         behind = dialect.grammar_behind_trigger(forms, parallel=offer.parallel, special=special)
         if dialect.trigger is not None and behind is not None:
             triggers = (dialect.trigger,)
-            return replace(Grammar.lark(behind), triggers=triggers, repeats=offer.parallel)
+            return replace(_lark(behind), triggers=triggers, repeats=offer.parallel)
     calls = dialect.grammar(forms, parallel=offer.parallel, special=special)
     other = f"/{_text_without(dialect)}/" if answer is None else _json_rule(answer)
     # The first line of `calls` is its rule `start`.
-    return Grammar.lark(f"start: calls | other\nother: {other}\ncalls{calls.removeprefix('start')}")
+    return _lark(f"start: calls | other\nother: {other}\ncalls{calls.removeprefix('start')}")
+
+
+def _lark(source: str) -> Grammar:
+    """What cannot be honoured in it comes from the tools' schemas."""
+    return replace(Grammar.lark(source), param="tools")
 
 
 def _json_rule(answer: Grammar) -> str:
@@ -85,6 +90,8 @@ def _json_rule(answer: Grammar) -> str:
             code="unsupported_value",
         )
     schema = json.loads(answer.source)
+    if isinstance(schema, bool):
+        schema = {} if schema else {"not": {}}
     options = json_options(answer.whitespace)
     return f"%json {json.dumps({**schema, 'x-guidance': options}, ensure_ascii=False)}"
 

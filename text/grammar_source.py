@@ -114,6 +114,8 @@ def _lark(source: str, special_id: SpecialId) -> str:
 
 def _after_gap(source: str) -> str:
     """`source`, with some whitespace allowed in front."""
-    (inner,) = json.loads(source)["grammars"]
+    inner = {"lark_grammar": source}  # llguidance takes Lark as it is …
+    if source.startswith("{"):  # … or within JSON
+        (inner,) = json.loads(source)["grammars"]
     outer = {"name": "answer_after_gap", "lark_grammar": f"start: GAP? @answer\nGAP: /{_GAP}/"}
     return json.dumps({"grammars": [outer, {**inner, "name": "answer"}]})

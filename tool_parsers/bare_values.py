@@ -108,10 +108,14 @@ class Form:
 
     is_string: bool
     expression: str
+    is_any: bool = False  # any text at all
 
 
-def bare_forms(rules: LarkRules, schema: Schema, end: str) -> list[Form]:
-    """The ways to write a value that `schema` allows, strings without quotes, before `end`."""
+def bare_forms(
+    rules: LarkRules, schema: Schema, end: str, *, without: Sequence[str] = ()
+) -> list[Form]:
+    """The ways to write a value that `schema` allows, strings without quotes, before `end`. A
+    string holds none of `without`."""
     root = schema
     schema = expanded(schema, root)
     values = [schema["const"]] if "const" in schema else schema.get("enum")
@@ -124,14 +128,15 @@ def bare_forms(rules: LarkRules, schema: Schema, end: str) -> list[Form]:
                 form
                 for part in parts
                 if isinstance(part, Mapping)
-                for form in bare_forms(rules, _with_definitions(part, root), end)
+                for form in bare_forms(rules, _with_definitions(part, root), end, without=without)
             ]
             return _merged(forms)
     types = schema_types(schema, root)
     forms = []
     if not types or "string" in types:
-        text = _text_terminal(rules, schema)
-        forms.append(Form(is_string=True, expression=rules.text_until(end, text)))
+        patterns = text_patterns(schema)
+        text = rules.text_until(end, patterns, without=without)
+        forms.append(Form(is_string=True, expression=text, is_any=not patterns))
     others = types - {"string"}
     if others:
         json_schema = {**schema, "type": sorted(others)}
@@ -155,8 +160,8 @@ def _value_form(value: object, end: str) -> Form:
     return Form(is_string=isinstance(value, str), expression=literal(f"{text}{end}"))
 
 
-def _text_terminal(rules: LarkRules, schema: Schema) -> str:
-    """A terminal for the characters of a string."""
+def text_patterns(schema: Schema) -> list[str]:
+    """Regular expressions that a string has to match, all of them."""
     shortest, longest = schema.get("minLength"), schema.get("maxLength")
     parts = []
     if isinstance(shortest, int) or isinstance(longest, int):
@@ -171,7 +176,7 @@ def _text_terminal(rules: LarkRules, schema: Schema) -> str:
         inner = inner if behind else inner[:-1]
         inner = re.sub(r"(?<!\\)((?:\\\\)*)/", r"\1\\/", inner)
         parts.append(f"/{before}(?:{inner}){behind}/")
-    return rules.terminal(" & ".join(parts) or "/(?s:.*)/")
+    return parts
 
 
 def tagged_call(
@@ -182,16 +187,21 @@ def tagged_call(
     value_end: str,
     call_end: str,
     json_key_end: str | None = None,
+    without: Sequence[str] = (),
 ) -> RenderCall:
     """Name, then the arguments: a key between two texts and a bare value up to its end.
 
-    With `json_key_end` that text stands between the key and a value that is no string.
+    With `json_key_end` that text stands between the key and a value that is no string. `without`
+    are texts that the parser may take for the end of a string, too.
     """
     json_key_end = key_end if json_key_end is None else json_key_end
 
     def argument(rules: LarkRules, each: Argument) -> str:
         forms: dict[str, list[str]] = {}
-        for form in bare_forms(rules, each.schema, value_end):
+        known = bare_forms(rules, each.schema, value_end, without=without)
+        if json_key_end == key_end:  # nothing tells a string from the rest, so one is enough
+            known = [form for form in known if form.is_any] or known
+        for form in known:
             end = key_end if form.is_string else json_key_end
             forms.setdefault(f"{key_start}{each.key}{end}", []).append(form.expression)
         options = [sequence(literal(head), choice(*forms[head])) for head in forms]

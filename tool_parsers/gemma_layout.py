@@ -1,11 +1,11 @@
-"""The grammar of calls in Gemma's notation, which writes objects, arrays and strings its own way."""
+"""The grammar of calls in Gemma's notation, with its own objects, arrays and strings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 
-from ftllm.tool_parsers.bare_values import arguments_of, expanded, separated
+from ftllm.tool_parsers.bare_values import arguments_of, expanded, separated, text_patterns
 from ftllm.tool_parsers.call_layout import RenderCall
 from ftllm.tool_parsers.lark_rules import LarkRules, choice, literal, sequence
 from ftllm.tool_parsers.schema_types import schema_types
@@ -62,7 +62,11 @@ class _Values:
         if plain:
             options.append(self.rules.json({**known, "type": sorted(plain)}))
         if "string" in types:
-            options.append(sequence(literal(self.quote), self.rules.text_until(self.quote)))
+            options.append(
+                sequence(
+                    literal(self.quote), self.rules.text_until(self.quote, text_patterns(known))
+                )
+            )
         if "array" in types:
             options.append(self._array(known))
         if "object" in types:

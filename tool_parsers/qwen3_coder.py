@@ -33,6 +33,7 @@ LAYOUT = CallLayout(
         key_end=">\n",
         value_end="\n</parameter>\n",
         call_end="</function>",
+        without=("\n<parameter=", "\n</function>", "\n</tool_call>"),
     ),
 )
 # The outer tag is sometimes forgotten.
