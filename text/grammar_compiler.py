@@ -22,6 +22,7 @@ from ftllm.text.tokenizer import Tokenizer
 CACHED_GRAMMARS = 128
 MAX_REASON_CHARS = 600
 MASKS_ON_ONE_THREAD = 8
+STACK_BYTES = 256 << 20  # of a thread that compiles: llguidance follows references by recursion
 
 
 def _limits() -> LLParserLimits:
@@ -113,7 +114,11 @@ class GrammarCompiler:
         with self._cache_lock:
             future = self._futures.get(grammar)
             if future is None:
-                future = self._pool.submit(self._compile, grammar)
+                before = threading.stack_size(STACK_BYTES)  # of threads that now begin
+                try:
+                    future = self._pool.submit(self._compile, grammar)
+                finally:
+                    threading.stack_size(before)
                 self._futures[grammar] = future
                 if len(self._futures) > CACHED_GRAMMARS:
                     self._futures.popitem(last=False)
