@@ -156,8 +156,9 @@ def _thinking(model: _Model, tool: str | None) -> tuple[str | None, str]:
     if found is None:
         return None, "neither the chat template nor the vocabulary has marks of reasoning"
     name, reason = found
-    if tool in REASONING_DIALECTS and set(REASONING_DIALECTS[tool].starts) == {"<think>"}:
-        name = tool
+    own = None if tool is None else REASONING_DIALECTS.get(tool)
+    if own is not None and set(own.starts) == {"<think>"}:
+        name = own.name
     return name, reason
 
 
