@@ -44,6 +44,16 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a model writes what a parser does not look at, for grammars."""
+
+    newline: str = "\n"  # behind the header of a call and behind an argument
+    attributes: bool = False  # names stand as `name="f"`
+    string_flag: bool = False  # and arguments say `string="true"` or "false"
+    after_call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TaggedGrammar:
     """How a dialect spells tagged calls.
 
@@ -62,6 +72,7 @@ class TaggedGrammar:
     json_body: bool = False  # a JSON object may stand in the place of the arguments
     wrappers: tuple[str, ...] = ()  # arguments that may, by mistake, hold all others as an object
     untyped: Untyped = "string"
+    spelling: Spelling = Spelling()  # noqa: RUF009
 
     def parse(self, source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
         """A `ParseCalls`; the opening is that of a block, or the start of a call."""
