@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftllm.tool_parsers.call_ids import IdSource, hex_id
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.source import Parse, Source
 
@@ -25,6 +26,7 @@ class ToolDialect:
     `openings` are markers that may begin a call anywhere in the content. `bare` are texts that may
     begin one at the start of a line; `parse` must then be sure to tell a call from other text.
     `reply_prefix` is a text that the model puts before content when it has tools; it is dropped.
+    `layout` says how the model writes calls, for grammars.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ToolDialect:
     bare: tuple[str, ...] = ()
     new_id: IdSource = hex_id
     reply_prefix: str = ""
+    layout: CallLayout | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,22 +10,27 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.source import Parse, Source
-from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged import Spelling, Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 _TOKEN = "\N{FULLWIDTH VERTICAL LINE}DSML\N{FULLWIDTH VERTICAL LINE}"
 
 
 def dsml_dialect(name: str, *blocks: str) -> ToolDialect:
-    """Calls in one of `blocks`; one that begins with a space has a space in all its tags."""
+    """Calls in one of `blocks`, of which the first is the right one. One that begins with a space has
+    a space in all its tags."""
     grammars = {f"<{_TOKEN}{block}>": _grammar(block) for block in blocks}
 
     def parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
         return (yield from grammars[marker].parse(source, calls, marker))
 
-    return ToolDialect(name, tuple(grammars), parse)
+    opening, grammar = next(iter(grammars.items()))
+    layout = CallLayout(f"{opening}\n", "", grammar.close, tagged_call(grammar))
+    return ToolDialect(name, tuple(grammars), parse, layout=layout)
 
 
 def _grammar(block: str) -> TaggedGrammar:
@@ -37,4 +42,5 @@ def _grammar(block: str) -> TaggedGrammar:
         json_body=True,
         wrappers=("arguments", "input"),
         untyped="json",
+        spelling=Spelling(attributes=True, string_flag=True, after_call="\n"),
     )

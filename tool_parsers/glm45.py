@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
 from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 GRAMMAR = TaggedGrammar(
     call=Tag("", "</tool_call>"),
@@ -17,5 +19,6 @@ GRAMMAR = TaggedGrammar(
     value_start="<arg_value>",
     untyped="json",
 )
-TOOL = ToolDialect("glm45", ("<tool_call>",), GRAMMAR.parse)
+LAYOUT = CallLayout("<tool_call>", "\n<tool_call>", "", tagged_call(GRAMMAR))
+TOOL = ToolDialect("glm45", ("<tool_call>",), GRAMMAR.parse, layout=LAYOUT)
 REASONING = think_tags("glm45")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
 from ftllm.tool_parsers.glm45 import GRAMMAR
+from ftllm.tool_parsers.tagged import Spelling
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
-TOOL = ToolDialect("glm47", ("<tool_call>",), GRAMMAR.parse)
+_CALL = tagged_call(replace(GRAMMAR, spelling=Spelling(newline="")))
+LAYOUT = CallLayout("<tool_call>", "<tool_call>", "", _CALL)
+TOOL = ToolDialect("glm47", ("<tool_call>",), GRAMMAR.parse, layout=LAYOUT)
 REASONING = think_tags("glm47")

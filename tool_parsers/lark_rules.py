@@ -1,91 +1,74 @@
-"""Writes grammars of calls in Lark, in the dialect that llguidance reads.
+"""Writes grammars in llguidance's dialect of Lark.
 
-A string literal in a rule may hold a special token of the vocabulary; the compiler puts the token
-in its place. A terminal cannot hold one: it describes characters.
+A marker stands as text in a literal of a rule, never in a terminal: whoever compiles the grammar can
+put the token there, should the vocabulary hold the marker as a special one. Where free text is ended
+by a marker, the rule itself differs between the two, so the special markers have to be known here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 
-from ftllm.tool_parsers.tool_schemas import Schema
-
-_REGEX_SIGNS = frozenset(r"\.+*?()|[]{}^$/-&~#@")
-# Spelled as the templates of models spell JSON, so that there is no choice to go astray in.
-_JSON_SPELLING = {
+_MARKER = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+_JSON_OPTIONS: Mapping[str, object] = {
+    # As templates and json.dumps write JSON; free white space is where small models get lost.
+    "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
-    "whitespace_flexible": False,
+    # What cannot be guaranteed is an error.
     "lenient": False,
+    "coerce_one_of": False,
 }
 
 
 class LarkRules:
-    """Rules and terminals as they are written; equal ones are shared."""
+    """Collects the rules of one grammar. `special`: markers that are special tokens."""
 
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}  # by definition
+    def __init__(self, special: Container[str] = ()) -> None:
+        self._special = special
         self._lines: list[str] = []
+        self._count = 0
 
-    def rule(self, expression: str) -> str:
-        """The name of a rule for `expression`."""
-        return self._define("r", expression)
+    def add(self, expression: str, *, options: str = "") -> str:
+        """A new rule; its name."""
+        self._count += 1
+        name = f"rule_{self._count}"
+        self._lines.append(f"{name}{options}: {expression}")
+        return name
 
     def terminal(self, expression: str) -> str:
-        """The name of a terminal for `expression`, made of regular expressions."""
-        return self._define("T", expression)
-
-    def reserve(self) -> str:
-        """A name for a rule that refers to itself; `define` it afterwards."""
-        name = f"r{len(self._names)}"
-        self._names[f"reserved {name}"] = name
+        """A new terminal, of regular expressions; its name."""
+        self._count += 1
+        name = f"TEXT_{self._count}"
+        self._lines.append(f"{name}: {expression}")
         return name
 
-    def define(self, name: str, expression: str) -> None:
-        self._lines.append(f"{name}: {expression}")
+    def json(self, schema: Mapping[str, object]) -> str:
+        """JSON that `schema` allows."""
+        schema = {**schema, "x-guidance": _JSON_OPTIONS}
+        return self.add(f"%json {json.dumps(schema, ensure_ascii=False)}")
+
+    def text_until(self, end: str, text: str = "/(?s:.*)/") -> str:
+        """`text`, a terminal or a regular expression, up to and with `end`."""
+        if _MARKER.match(end) and _MARKER.match(end)[0] in self._special:
+            return sequence(text, literal(end))
+        return self.add(text, options=f"[suffix={literal(end)}]")
 
     def grammar(self, start: str) -> str:
-        """The whole grammar, of what `start` describes."""
-        return "\n".join([f"start: {start}", *self._lines]) + "\n"
-
-    def _define(self, letter: str, expression: str) -> str:
-        key = f"{letter}: {expression}"
-        name = self._names.get(key)
-        if name is None:
-            name = self._names[key] = f"{letter}{len(self._names)}"
-            self.define(name, expression)
-        return name
+        """The whole, which is what `start` describes."""
+        return "\n".join([f"start: {start}", *self._lines, ""])
 
 
 def literal(text: str) -> str:
-    """`text` itself, in a rule."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def json_value(schema: Schema, root: Schema) -> str:
-    """JSON that `schema` allows; `root` holds what its references name."""
-    shared = {word: root[word] for word in ("$defs", "definitions") if word in root}
-    return f"%json {json.dumps({**schema, **shared, 'x-guidance': _JSON_SPELLING})}"
+    """`text` in a rule; nothing at all if it is empty."""
+    return json.dumps(text, ensure_ascii=False) if text else ""
 
 
 def sequence(*parts: str) -> str:
-    """Parts of a rule, one behind the other; empty ones are left out."""
-    return " ".join(part for part in parts if part and part != '""') or '""'
+    return " ".join(part for part in parts if part)
 
 
-def choice(parts: list[str]) -> str:
-    """One of `parts`."""
-    return parts[0] if len(parts) == 1 else f"({' | '.join(parts)})"
-
-
-def regex(text: str) -> str:
-    """A regular expression that matches `text` alone."""
-    return "".join(
-        "\\n" if sign == "\n" else f"\\{sign}" if sign in _REGEX_SIGNS else sign for sign in text
-    )
-
-
-def plain_schema(value: object) -> Schema:
-    """A schema in the place of `value`; true, and whatever is none, allows everything."""
-    return value if isinstance(value, Mapping) else {}
+def choice(*options: str) -> str:
+    return options[0] if len(options) == 1 else f"({' | '.join(options)})"

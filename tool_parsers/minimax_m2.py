@@ -9,13 +9,17 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
-from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged import Spelling, Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 GRAMMAR = TaggedGrammar(
     call=Tag("<invoke ", "</invoke>"),
     argument=Tag("<parameter ", "</parameter>"),
     close="</minimax:tool_call>",
+    spelling=Spelling(attributes=True, after_call="\n"),
 )
-TOOL = ToolDialect("minimax_m2", ("<minimax:tool_call>",), GRAMMAR.parse)
+LAYOUT = CallLayout("<minimax:tool_call>\n", "", "</minimax:tool_call>", tagged_call(GRAMMAR))
+TOOL = ToolDialect("minimax_m2", ("<minimax:tool_call>",), GRAMMAR.parse, layout=LAYOUT)
 REASONING = think_tags("minimax_m2")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 
 from ftllm.errors import RequestError
-from ftllm.tool_parsers.lark_rules import LarkRules, choice, literal, regex, sequence
+from ftllm.tool_parsers.lark_rules import LarkRules, choice, literal, sequence
 from ftllm.tool_parsers.tool_schemas import Schema
 
 _ANY = "(?s:.*)"
+_SIGNS = re.compile(r"[\\.+*?()|\[\]{}^$/\-&~#@]|\n")
 _DATE = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
-_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:0[0-9]|1[0-2]):[0-5][0-9])"
+_ZONE = r"(?:Z|[+\-](?:0[0-9]|1[0-2]):[0-5][0-9])"
+_TIME = rf"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?{_ZONE}"
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL}){{0,8}}"
@@ -58,7 +60,12 @@ def raw_text(
         parts += [f"~/{pattern}{tail}/" for pattern in unlike]
         terminals[way] = rules.terminal(" & ".join(parts))
     with_token = sequence(terminals["token"], literal(close))
-    return choice([with_token, terminals["characters"]])
+    return choice(with_token, terminals["characters"])
+
+
+def regex(text: str) -> str:
+    """A regular expression that matches `text` alone."""
+    return _SIGNS.sub(lambda match: "\\n" if match[0] == "\n" else f"\\{match[0]}", text)
 
 
 def _bodies(schema: Schema) -> list[str]:

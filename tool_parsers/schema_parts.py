@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ftllm.errors import RequestError
-from ftllm.tool_parsers.lark_rules import plain_schema
 from ftllm.tool_parsers.schema_types import STRING, referenced, schema_types
 from ftllm.tool_parsers.tool_schemas import Schema
 
@@ -126,6 +125,16 @@ def _refused(what: str) -> RequestError:
         " change the schema, or use tool_choice auto without strict.",
         param="tools",
     )
+
+
+def plain_schema(value: object) -> Schema:
+    """`value` if it is a schema with words; true, and whatever is none, allows everything."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def shared_definitions(root: Schema) -> Schema:
+    """What the references in a part of `root` name."""
+    return {word: root[word] for word in ("$defs", "definitions") if word in root}
 
 
 def as_json(value: object) -> str:

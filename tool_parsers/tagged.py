@@ -72,7 +72,7 @@ class TaggedGrammar:
     json_body: bool = False  # a JSON object may stand in the place of the arguments
     wrappers: tuple[str, ...] = ()  # arguments that may, by mistake, hold all others as an object
     untyped: Untyped = "string"
-    spelling: Spelling = Spelling()  # noqa: RUF009
+    spelling: Spelling = Spelling()
 
     def parse(self, source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
         """A `ParseCalls`; the opening is that of a block, or the start of a call."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from ftllm.errors import RequestError
-from ftllm.tool_parsers.lark_rules import LarkRules, choice, json_value, literal, sequence
+from ftllm.tool_parsers.call_layout import RenderCall
+from ftllm.tool_parsers.lark_rules import LarkRules, choice, literal, sequence
 from ftllm.tool_parsers.raw_text import raw_text
-from ftllm.tool_parsers.schema_parts import ValueKind, as_json, object_members, value_kinds
+from ftllm.tool_parsers.schema_parts import (
+    ValueKind,
+    as_json,
+    object_members,
+    shared_definitions,
+    value_kinds,
+)
 from ftllm.tool_parsers.schema_types import STRING, Types, property_types, typed_json
 from ftllm.tool_parsers.tagged import TaggedGrammar
 from ftllm.tool_parsers.tool_schemas import Schema
@@ -24,7 +32,12 @@ _LIKE: dict[str, str] = {
 _UNFIT = frozenset("<>\"'\n\r/")  # in the name of an argument: it stands in a tag
 
 
-def tagged_call(grammar: TaggedGrammar, rules: LarkRules, name: str, parameters: Schema) -> str:
+def tagged_call(grammar: TaggedGrammar) -> RenderCall:
+    """Calls as `grammar` reads them."""
+    return partial(_call, grammar)
+
+
+def _call(grammar: TaggedGrammar, rules: LarkRules, name: str, parameters: Schema) -> str:
     """The expression of a call of `name` behind what opens its block."""
     spelling = grammar.spelling
     parts = [literal(f"{grammar.call.start}{_named(grammar, name)}{grammar.call.end}")]
@@ -38,10 +51,10 @@ def tagged_call(grammar: TaggedGrammar, rules: LarkRules, name: str, parameters:
                 " model's format of calls: it stands in a tag there. Rename it.",
                 param="tools",
             )
-        argument = rules.rule(_argument(grammar, rules, member.key, member.schema, parameters))
+        argument = rules.add(_argument(grammar, rules, member.key, member.schema, parameters))
         parts.append(argument if member.required else f"{argument}?")
     parts.append(literal(grammar.call.close + spelling.after_call))
-    return rules.rule(sequence(*parts))
+    return rules.add(sequence(*parts))
 
 
 def _named(grammar: TaggedGrammar, name: str) -> str:
@@ -56,7 +69,7 @@ def _argument(
     spelling = grammar.spelling
     if not spelling.string_flag:
         values = [_value(grammar, rules, kind, types, root) for kind in kinds]
-        return _element(grammar, key, "", rules.rule(choice([v for v in values if v])))
+        return _element(grammar, key, "", rules.add(choice(*filter(None, values))))
     elements = []
     for is_string in (True, False):
         flagged = [part for kind in kinds if (part := _of_flag(kind, is_string=is_string))]
@@ -64,8 +77,8 @@ def _argument(
         values = [_value(grammar, rules, kind, flag, root) for kind in flagged]
         if values:
             flag_text = f' string="{as_json(is_string)}"'
-            elements.append(_element(grammar, key, flag_text, rules.rule(choice(values))))
-    return choice(elements)
+            elements.append(_element(grammar, key, flag_text, rules.add(choice(*values))))
+    return choice(*elements)
 
 
 def _element(grammar: TaggedGrammar, key: str, flag: str, value: str) -> str:
@@ -94,10 +107,12 @@ def _value(
     close = grammar.argument.close
     if kind.values:
         texts = [text for value in kind.values if (text := _spelled(grammar, value, types))]
-        ways = choice([literal(text) for text in texts]) if texts else ""
+        ways = choice(*map(literal, texts)) if texts else ""
         return sequence(ways, literal(frame + close)) if ways else ""
     if not kind.is_string:
-        return sequence(json_value(kind.schema, root), literal(frame + close))
+        return sequence(
+            rules.json({**kind.schema, **shared_definitions(root)}), literal(frame + close)
+        )
     follow = (grammar.argument.start, grammar.call.close, grammar.close)
     without = tuple(f"\n{text}" for text in follow if text) if grammar.close_may_miss else ()
     unlike = tuple(_LIKE[name] for name in sorted(types - STRING)) if types != STRING else ()
