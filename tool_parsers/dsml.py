@@ -21,8 +21,8 @@ _TOKEN = "\N{FULLWIDTH VERTICAL LINE}DSML\N{FULLWIDTH VERTICAL LINE}"
 
 
 def dsml_dialect(name: str, *blocks: str) -> ToolDialect:
-    """Calls in one of `blocks`, of which the first is the right one. One that begins with a space has
-    a space in all its tags."""
+    """Calls in one of `blocks`, the first of which is the right one. A space in front of one is in
+    all its tags."""
     grammars = {f"<{_TOKEN}{block}>": _grammar(block) for block in blocks}
 
     def parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:

@@ -32,6 +32,8 @@ _FORMATS = {
     "uuid": "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "uri": rf"https?:\/\/{_HOST}(?:\/[A-Za-z0-9._~\-]*){{0,16}}",
 }
+_RANGE = re.compile(r"([^\\])-([^\\])")
+_MAY_BE_ANYTHING = re.compile(r"\[\^|(?<!\\)\.|\\[^dws./@\-+\\]")
 _ANCHOR = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|(?P<bar>\|)|(?P<anchor>[\^$])|(?P<bracket>[()])")
 _SLASH = re.compile(r"\\.|/|\n", re.DOTALL)
 
@@ -50,17 +52,42 @@ def raw_text(
     The string holds none of `without`, and none of the regular expressions `unlike` match it.
     The marker `close` may be a special token, or characters: there is a way for either.
     """
-    ends = {"token": "", "characters": regex(close)}
-    terminals = {}
-    for way, end in ends.items():
-        tail = regex(frame) + end
-        parts = [f"/{body}{tail}/" for body in _bodies(schema)]
-        parts.append(f"~/{_ANY}{regex(close)}(?s:.{'+' if end else '*'})/")
-        parts += [f"~/{_ANY}{regex(text)}{_ANY}/" for text in without]
-        parts += [f"~/{pattern}{tail}/" for pattern in unlike]
-        terminals[way] = rules.terminal(" & ".join(parts))
-    with_token = sequence(terminals["token"], literal(close))
-    return choice(with_token, terminals["characters"])
+    by_token = _terminal(rules, schema, frame, "", close, without, unlike)
+    by_characters = _terminal(rules, schema, frame, close, close, without, unlike)
+    return choice(sequence(by_token, literal(close)), by_characters)
+
+
+def _terminal(
+    rules: LarkRules,
+    schema: Schema,
+    frame: str,
+    end: str,
+    close: str,
+    without: tuple[str, ...],
+    unlike: tuple[str, ...],
+) -> str:
+    """The string, `frame` and `end`, which is `close` or nothing."""
+    tail = regex(frame + end)
+    bodies = _bodies(schema)
+    refused = [f"{pattern}{tail}" for pattern in unlike]
+    if not any(_is_free_of(body, close[0]) for body in bodies):
+        inside = [f"{regex(text)}{_ANY}" for text in without]
+        inside.append(f"{regex(close)}(?s:.{'+' if end else '*'})")
+        refused.append(f"{_ANY}(?:{'|'.join(inside)})")
+    parts = [f"/{body}{tail}/" for body in bodies]
+    if refused:
+        parts.append(f"~/(?:{'|'.join(refused)})/")
+    return rules.terminal(" & ".join(parts))
+
+
+def _is_free_of(body: str, sign: str) -> bool:
+    """No string that `body` matches holds `sign`, as far as can be seen from its spelling."""
+    classes = _RANGE.findall(body)
+    return (
+        sign not in body
+        and not _MAY_BE_ANYTHING.search(body)
+        and not any(first <= sign <= last for first, last in classes)
+    )
 
 
 def regex(text: str) -> str:

@@ -68,16 +68,15 @@ def _argument(
     kinds = list(value_kinds(schema, root))
     spelling = grammar.spelling
     if not spelling.string_flag:
-        values = [_value(grammar, rules, kind, types, root) for kind in kinds]
-        return _element(grammar, key, "", rules.add(choice(*filter(None, values))))
+        return _element(grammar, key, "", _values(grammar, rules, kinds, types, root))
     elements = []
     for is_string in (True, False):
         flagged = [part for kind in kinds if (part := _of_flag(kind, is_string=is_string))]
         flag = STRING if is_string else frozenset()
-        values = [_value(grammar, rules, kind, flag, root) for kind in flagged]
-        if values:
+        if flagged:
             flag_text = f' string="{as_json(is_string)}"'
-            elements.append(_element(grammar, key, flag_text, rules.add(choice(*values))))
+            value = _values(grammar, rules, flagged, flag, root)
+            elements.append(_element(grammar, key, flag_text, value))
     return choice(*elements)
 
 
@@ -97,6 +96,19 @@ def _of_flag(kind: ValueKind, *, is_string: bool) -> ValueKind | None:
         return kind if kind.is_string == is_string else None
     values = tuple(value for value in kind.values if isinstance(value, str) == is_string)
     return ValueKind(kind.schema, is_string=is_string, values=values) if values else None
+
+
+def _values(
+    grammar: TaggedGrammar, rules: LarkRules, kinds: list[ValueKind], types: Types, root: Schema
+) -> str:
+    values = [_value(grammar, rules, kind, types, root) for kind in kinds]
+    if not any(values):
+        raise RequestError(
+            "A parameter of a tool allows only values that cannot be told from others in this"
+            f" model's format of calls: {as_json([kind.values for kind in kinds])[:200]}.",
+            param="tools",
+        )
+    return rules.add(choice(*filter(None, values)))
 
 
 def _value(
