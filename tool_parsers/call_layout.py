@@ -19,13 +19,16 @@ RenderCall = Callable[[LarkRules, str, Schema], str]
 
 @dataclass(frozen=True, slots=True)
 class CallLayout:
-    """`start` call (`between` call)* `end`. `start` begins with the dialect's first opening, if it
-    has one."""
+    """`start` call (`between` call)* `end`; `lead` may come before that.
+
+    `start` begins with the first opening of the dialect, if that is what begins its calls.
+    """
 
     start: str
     between: str
     end: str
     call: RenderCall
+    lead: str = ""
 
     def grammar(
         self,
@@ -51,6 +54,8 @@ class CallLayout:
         )
         more = f"({sequence(literal(self.between), call)})*" if parallel else ""
         start = literal(self.start.removeprefix(opening))
+        if self.lead and not opening:
+            start = sequence(f"{literal(self.lead)}?", start)
         return rules.grammar(sequence(start, call, more, literal(self.end)))
 
 

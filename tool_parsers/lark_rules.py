@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 
 _MARKER = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 _JSON_OPTIONS: Mapping[str, object] = {
@@ -38,6 +38,13 @@ class LarkRules:
         self._lines.append(f"{name}{options}: {expression}")
         return name
 
+    def recursive(self, define: Callable[[str], str]) -> str:
+        """A new rule whose expression, which `define` makes, may hold its own name."""
+        self._count += 1
+        name = f"rule_{self._count}"
+        self._lines.append(f"{name}: {define(name)}")
+        return name
+
     def terminal(self, expression: str) -> str:
         """A new terminal, of regular expressions; its name."""
         self._count += 1
@@ -52,7 +59,8 @@ class LarkRules:
 
     def text_until(self, end: str, text: str = "/(?s:.*)/") -> str:
         """`text`, a terminal or a regular expression, up to and with `end`."""
-        if _MARKER.match(end) and _MARKER.match(end)[0] in self._special:
+        marker = _MARKER.match(end)
+        if marker is not None and marker[0] in self._special:
             return sequence(text, literal(end))
         return self.add(text, options=f"[suffix={literal(end)}]")
 
