@@ -206,11 +206,10 @@ def _calls(text: str, dialect: str) -> tuple[ToolCall, ...]:
 @pytest.mark.parametrize("vocabulary", ["bytes", "special tokens"])
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_sampled_calls_fit(dialect: str, vocabulary: str, name: str) -> None:
-    layout = TOOL_DIALECTS[dialect].layout
-    assert layout is not None
+    known = TOOL_DIALECTS[dialect]
     tools = [each for each in TOOLS if each["function"]["name"] == f"do_{name}"]
     special = _markers(dialect) if vocabulary == "special tokens" else []
-    grammar = layout.grammar(tools, parallel=False, special=special)
+    grammar = known.grammar(tools, parallel=False, special=special)
     for seed in range(4):
         walk = _Walk(grammar, special, seed)
         assert len(_calls(walk.text(), dialect)) == 1
@@ -218,35 +217,33 @@ def test_sampled_calls_fit(dialect: str, vocabulary: str, name: str) -> None:
 
 @every_dialect
 def test_parallel_calls_fit(dialect: str) -> None:
-    layout = TOOL_DIALECTS[dialect].layout
-    assert layout is not None
-    grammar = layout.grammar(TOOLS, parallel=True)
+    known = TOOL_DIALECTS[dialect]
+    grammar = known.grammar(TOOLS, parallel=True)
     counts = {len(_calls(_Walk(grammar, [], seed).text(), dialect)) for seed in range(6)}
     assert max(counts) > 1 or dialect == "llama3_json"
 
 
 @every_dialect
-def test_after_the_opening(dialect: str) -> None:
+def test_behind_the_trigger(dialect: str) -> None:
     """The grammar of what follows a marker that has been written."""
     known = TOOL_DIALECTS[dialect]
-    assert known.layout is not None
-    for opening in known.openings[:1]:
-        if known.layout.start.startswith(opening):
-            grammar = known.layout.grammar(TOOLS[:3], parallel=False, opening=opening)
-            _calls(opening + _Walk(grammar, [], 0).text(), dialect)
+    grammar = known.grammar_behind_trigger(TOOLS[:3], parallel=False)
+    if grammar is None:
+        assert not known.openings or known.trigger is None
+        return
+    _calls((known.trigger or "") + _Walk(grammar, [], 0).text(), dialect)
 
 
 @every_dialect
 @pytest.mark.parametrize("word", ["anyOf", "not", "minProperties"])
 def test_what_cannot_be_guaranteed_is_refused(dialect: str, word: str) -> None:
-    layout = TOOL_DIALECTS[dialect].layout
-    assert layout is not None
+    known = TOOL_DIALECTS[dialect]
     value: object = 1 if word == "minProperties" else [{"required": ["a"]}]
     value = {"required": ["a"]} if word == "not" else value
     parameters = {"type": "object", "properties": {"a": STRING}, word: value}
     tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
     try:
-        grammar = layout.grammar(tools, parallel=False)
+        grammar = known.grammar(tools, parallel=False)
     except RequestError as error:
         refused = error.param == "tools"
     else:  # in JSON the whole schema goes to llguidance, which takes it or says why not
@@ -256,9 +253,8 @@ def test_what_cannot_be_guaranteed_is_refused(dialect: str, word: str) -> None:
 
 def _markers(dialect: str) -> list[str]:
     """Texts of a dialect that vocabularies hold as tokens."""
-    layout = TOOL_DIALECTS[dialect].layout
-    assert layout is not None
-    grammar = layout.grammar(TOOLS, parallel=True)
+    known = TOOL_DIALECTS[dialect]
+    grammar = known.grammar(TOOLS, parallel=True)
     rules = "\n".join(line for line in grammar.splitlines() if "%json" not in line)
     found = re.findall(r'<[|/]?[^<>\s"=]*(?:\\"[^<>\s"=]*)?>', rules)
     found += re.findall(r"\[/?[A-Z_]+\]", rules)
