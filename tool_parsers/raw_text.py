@@ -44,16 +44,17 @@ def raw_text(
     close: str,
     *,
     frame: str = "",
-    without: tuple[str, ...] = (),
+    line_starts: tuple[str, ...] = (),
     unlike: tuple[str, ...] = (),
 ) -> str:
     """A string of `schema`, then `frame` and `close`.
 
-    The string holds none of `without`, and none of the regular expressions `unlike` match it.
+    No line of the string begins with one of `line_starts`, and none of the regular expressions
+    `unlike` match it.
     The marker `close` may be a special token, or characters: there is a way for either.
     """
-    by_token = _terminal(rules, schema, frame, "", close, without, unlike)
-    by_characters = _terminal(rules, schema, frame, close, close, without, unlike)
+    by_token = _terminal(rules, schema, frame, "", close, line_starts, unlike)
+    by_characters = _terminal(rules, schema, frame, close, close, line_starts, unlike)
     return choice(sequence(by_token, literal(close)), by_characters)
 
 
@@ -63,7 +64,7 @@ def _terminal(
     frame: str,
     end: str,
     close: str,
-    without: tuple[str, ...],
+    line_starts: tuple[str, ...],
     unlike: tuple[str, ...],
 ) -> str:
     """The string, `frame` and `end`, which is `close` or nothing."""
@@ -71,9 +72,9 @@ def _terminal(
     bodies = _bodies(schema)
     refused = [f"{pattern}{tail}" for pattern in unlike]
     if not any(_is_free_of(body, close[0]) for body in bodies):
-        inside = [f"{regex(text)}{_ANY}" for text in without]
-        inside.append(f"{regex(close)}(?s:.{'+' if end else '*'})")
-        refused.append(f"{_ANY}(?:{'|'.join(inside)})")
+        refused.append(f"{_ANY}{regex(close)}(?s:.{'+' if end else '*'})")
+        if line_starts:
+            refused.append(f"(?:{_ANY}\\n)?(?:{'|'.join(map(regex, line_starts))}){_ANY}")
     parts = [f"/{body}{tail}/" for body in bodies]
     if refused:
         parts.append(f"~/(?:{'|'.join(refused)})/")

@@ -126,9 +126,9 @@ def _value(
             rules.json({**kind.schema, **shared_definitions(root)}), literal(frame + close)
         )
     follow = (grammar.argument.start, grammar.call.close, grammar.close)
-    without = tuple(f"\n{text}" for text in follow if text) if grammar.close_may_miss else ()
+    line_starts = tuple(filter(None, follow)) if grammar.close_may_miss else ()
     unlike = tuple(_LIKE[name] for name in sorted(types - STRING)) if types != STRING else ()
-    return raw_text(rules, kind.schema, close, frame=frame, without=without, unlike=unlike)
+    return raw_text(rules, kind.schema, close, frame=frame, line_starts=line_starts, unlike=unlike)
 
 
 def _spelled(grammar: TaggedGrammar, value: object, types: Types) -> str | None:

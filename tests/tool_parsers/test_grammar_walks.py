@@ -166,8 +166,9 @@ def _with_tokens(grammar: str, tokenizer: Tokenizer, special: list[str]) -> str:
 class _Walk:
     def __init__(self, grammar: str, special: list[str], seed: int) -> None:
         self.tokenizer, vocabulary = _vocabulary(special)
-        self.source = _with_tokens(grammar, self.tokenizer, special)
-        self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_lark(self.source))
+        self.grammar = grammar
+        source = _with_tokens(grammar, self.tokenizer, special)
+        self.matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_lark(source))
         assert not self.matcher.get_error(), self.matcher.get_error()
         self.random = random.Random(seed)
         self.ids: list[int] = []
@@ -190,7 +191,7 @@ class _Walk:
 
     def _closing(self) -> list[str]:
         """Texts that end values: those of JSON, and the literals of the grammar."""
-        literals = re.findall(r'"((?:[^"\\]|\\.)+)"', self.source)
+        literals = re.findall(r'"((?:[^"\\]|\\.)+)"', self.grammar)
         markers = [text for each in literals if "<" in (text := json.loads(f'"{each}"'))]
         return CLOSING + [f"\n{text.strip()}" for text in markers] + markers
 
