@@ -176,10 +176,12 @@ class _Walk:
     def text(self, ends: int = 1) -> str:
         """An answer that the grammar takes as complete, and before that `ends` - 1 times."""
         closing = self._closing()
+        was_complete = False
         for step in range(MOST_STEPS):
-            if self.matcher.is_accepting():
-                ends -= 1
-            if self.matcher.is_accepting() and ends <= 0:
+            is_complete = self.matcher.is_accepting()
+            ends -= is_complete and not was_complete
+            was_complete = is_complete
+            if is_complete and ends <= 0:
                 break
             late = step > FREE_STEPS
             if self.random.random() < (0.8 if late else 0.4):
@@ -191,7 +193,8 @@ class _Walk:
 
     def _closing(self) -> list[str]:
         """Texts that end values: those of JSON, and the literals of the grammar."""
-        literals = re.findall(r'"((?:[^"\\]|\\.)+)"', self.grammar)
+        rules = re.sub(r"(?m)^[A-Z].*", "", self.grammar)
+        literals = re.findall(r'"((?:[^"\\]|\\.)+)"', rules)
         markers = [text for each in literals if "<" in (text := json.loads(f'"{each}"'))]
         return CLOSING + [f"\n{text.strip()}" for text in markers] + markers
 
