@@ -10,7 +10,7 @@ from ftllm.tool_parsers import OutputParser, parse_output
 from tests.tool_parsers.case_files import TOOLS
 from tests.tool_parsers.stream_collector import stream, without_ids
 
-DEPTH = 20_000
+DEPTH = 5_000
 # Of each value grammar: dialect, text before and behind the brackets, one bracket of either kind.
 GRAMMARS = [
     ("hermes", '<tool_call>\n{"name": "search", "arguments": {"filters": ', "}}", '{"a":', "}"),
