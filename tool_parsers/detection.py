@@ -156,9 +156,9 @@ def _thinking(model: _Model, tool: str | None) -> tuple[str | None, str]:
     if found is None:
         return None, "neither the chat template nor the vocabulary has marks of reasoning"
     name, reason = found
-    own = None if tool is None else REASONING_DIALECTS.get(tool)
-    if own is not None and set(own.starts) == {"<think>"}:
-        name = own.name
+    namesake = REASONING_DIALECTS.get(tool or "")
+    if namesake is not None and namesake.starts == ("<think>",):
+        name = namesake.name
     return name, reason
 
 
