@@ -351,9 +351,11 @@ class kernels:
         window: int = 0,
         rows_per_call: int = 1,
         fill: int = 0,
+        split: bool = False,
     ) -> _Float32Array:
         """q (T, H, D) at positions from `position` on, over one KV head's k and v (S, D), which
-        are first written to a cache of `blocks` blocks full of the byte `fill`."""
+        are first written to a cache of `blocks` blocks full of the byte `fill`. `split`: each
+        chunk of the context is summed in a call of its own, as threads share them."""
 
 class timing:
     """A submodule: kernels and the machine's limits against the clock, for benchmarks. All release
