@@ -41,7 +41,9 @@ def chain(length: int) -> dict[str, object]:
 
 def test_a_long_chain_of_references_is_followed(byte_level: Tokenizer) -> None:
     """Deeper than a thread's usual stack is: the process must survive."""
-    Walker(byte_level).begin(Grammar.json_schema(chain(800)))
+    walker = Walker(byte_level)
+    walker.compiler.prepare().result()  # starts the first thread
+    walker.begin(Grammar.json_schema(chain(800)))
     with pytest.raises(RequestError, match="3001 references"):
         check_schema(chain(3000))
 
