@@ -47,6 +47,7 @@ class EngineLimits:
     max_batch: int
     max_batched_tokens: int
     max_model_len: int
+    vocab_size: int
     whole_prompts: bool = False  # a prompt is not cut into chunks
 
     @property
@@ -70,5 +71,6 @@ class EngineLimits:
             max_model_len=config.max_model_len
             if config.causal
             else min(config.max_model_len, tokens),
+            vocab_size=config.vocab_size,
             whole_prompts=not config.causal,
         )

@@ -41,5 +41,7 @@ class CoreExecutor:
             output_drafts=plan.output_drafts,
             samplers=plan.samplers,
             pooled_rows=plan.pooled_rows,
+            output_masks=plan.output_masks,
+            masks=plan.masks,
         )
         return StepResult(token_ids, logprobs, top_ids, top_logprobs, hidden)

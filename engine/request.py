@@ -24,7 +24,8 @@ class Request:
 
 
 class FinishReason(str, Enum):
-    STOP = "stop"  # a stop token (the last id of the last TokensEvent), or pooling is complete
+    # A stop token (the last id of the last TokensEvent), nothing is allowed, or pooling is done.
+    STOP = "stop"
     LENGTH = "length"  # max_tokens or the context's end
     ABORTED = "aborted"  # Engine.abort
     ERROR = "error"  # FinishedEvent.error says what

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TokenLogprob,
     )
     from ftllm.sampling_params import SamplingParams
+    from ftllm.text.grammar import Grammar
 
     __version__: str
 
@@ -27,6 +28,7 @@ __all__ = [
     "LLM",
     "CompletionOutput",
     "EmbeddingOutput",
+    "Grammar",
     "RequestOutput",
     "SamplingParams",
     "TextDelta",
@@ -44,6 +46,8 @@ def __getattr__(name: str) -> object:
             value = import_module("ftllm.llm").LLM
         case "SamplingParams":
             value = import_module("ftllm.sampling_params").SamplingParams
+        case "Grammar":
+            value = import_module("ftllm.text.grammar").Grammar
         case (
             "CompletionOutput" | "EmbeddingOutput" | "RequestOutput" | "TextDelta" | "TokenLogprob"
         ):

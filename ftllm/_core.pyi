@@ -204,6 +204,8 @@ class Executor:
         output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
         pooled_rows: _Int32Array | None = None,
+        output_masks: _Int32Array | None = None,
+        masks: TokenMasks | None = None,
         trace: Literal[False] = False,
     ) -> _Step:
         """(token_ids, logprobs, top_ids, top_logprobs, hidden). Releases the GIL.
@@ -225,6 +227,8 @@ class Executor:
         output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
         pooled_rows: _Int32Array | None = None,
+        output_masks: _Int32Array | None = None,
+        masks: TokenMasks | None = None,
         trace: Literal[True],
     ) -> tuple[
         _Int32Array,
@@ -288,16 +292,46 @@ class Sampler:
         seed: int,
         min_tokens: int,
         stop_token_ids: Sequence[int],
+        allowed_token_ids: Sequence[int] | None,
+        bad_words: Sequence[Sequence[int]],
         prompt_ids: Sequence[int],
     ) -> None: ...
     def accept(self, token_id: int) -> None: ...
     @property
     def num_accepted(self) -> int: ...
 
-def sample_row(sampler: Sampler, logits: _Float32Array, drafts: Sequence[int] = ()) -> int:
-    """The token that `sampler` draws from one row of logits, as if it had accepted `drafts`.
+class TokenMasks:
+    """Which tokens some rows of a step can be sampled from: a bit a token, in words of 32; all
+    begin as 0. Another thread may fill them while the step computes; `step` waits for `publish`
+    before it samples."""
 
-    Raises `ValueError` when no logit is above -inf. For tests.
+    def __init__(self, *, rows: int, vocab_size: int) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def data(self) -> memoryview:
+        """(rows * row_bytes,), writable"""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def row_bytes(self) -> int: ...
+    def publish(self) -> None:
+        """The rows are complete; they must not change after this."""
+
+    def wait(self) -> None: ...
+
+def sample_row(
+    sampler: Sampler,
+    logits: _Float32Array,
+    drafts: Sequence[int] = (),
+    mask: Sequence[int] = (),
+) -> int:
+    """The token that `sampler` draws from one row of logits, as if it had accepted `drafts`. `mask`
+    are words of 32 bits, a bit a token; empty: all are allowed.
+
+    Raises `ValueError` when no logit is above -inf, or all that are belong to tokens that the
+    options or the mask exclude. For tests.
     """
 
 def score_row(

@@ -26,6 +26,7 @@ from ftllm.sources.cache import cache_root
 from ftllm.sources.resolve import resolve
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.gguf_tokenizer import tokenizer_from_gguf
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.hf_tokenizer import load_tokenizer
 from ftllm.text.tokenizer import Tokenizer
 
@@ -85,6 +86,8 @@ class LoadedModel:
     eos_token_ids: frozenset[int]
     pooling: PoolingProfile
     summary: tuple[str, ...]  # lines to print at start
+    grammars: GrammarCompiler
+    model_type: str  # as config.json or the GGUF architecture names the family
 
 
 def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
@@ -143,16 +146,20 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         causal=built.causal,
     )
     name = options.model_name or files.name
+    eos_token_ids = tokenizer.eos_token_ids | _eos_ids(generation)
+    grammars = GrammarCompiler(tokenizer, vocab_size=config.vocab_size, eos_token_ids=eos_token_ids)
     return LoadedModel(
         name=name,
-        engine=Engine(built.executor, config),
+        engine=Engine(built.executor, config, mask_filler=grammars),
         tokenizer=tokenizer,
         chat_template=template,
         max_model_len=min(built.config.max_model_len, built.kv_tokens),
         defaults=_generation_defaults(generation),
-        eos_token_ids=tokenizer.eos_token_ids | _eos_ids(generation),
+        eos_token_ids=eos_token_ids,
         pooling=profile,
         summary=_summary(name, built, options.dtype, profile),
+        grammars=grammars,
+        model_type=built.config.model_type,
     )
 
 

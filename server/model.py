@@ -9,6 +9,7 @@ from ftllm.engine.stats import EngineStats
 from ftllm.pooling_profile import PoolingProfile
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import Tokenizer
 
 
@@ -23,6 +24,10 @@ class EngineClient(Protocol):
 
     def abort(self, request_id: str) -> None: ...
 
+    def abort_all(self) -> int: ...
+
+    def reset_prefix_cache(self) -> None: ...
+
     def stats(self) -> EngineStats: ...
 
 
@@ -34,6 +39,9 @@ class ServedModel(Protocol):
 
     @property
     def engine(self) -> EngineClient: ...
+
+    @property
+    def model_type(self) -> str: ...  # the family's name, for the dialects that it speaks
 
     @property
     def tokenizer(self) -> Tokenizer: ...
@@ -48,7 +56,13 @@ class ServedModel(Protocol):
     def defaults(self) -> SamplingDefaults: ...
 
     @property
+    def grammars(self) -> GrammarCompiler: ...
+
+    @property
     def eos_token_ids(self) -> frozenset[int]: ...
 
     @property
     def pooling(self) -> PoolingProfile: ...
+
+    @property
+    def summary(self) -> tuple[str, ...]: ...  # what was loaded, in lines for people
