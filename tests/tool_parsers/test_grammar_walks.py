@@ -125,7 +125,7 @@ CLOSING = [
 ]
 QUOTES = '""'
 FREE_STEPS = 60
-MOST_STEPS = 4000
+MOST_STEPS = 20_000
 
 every_dialect = pytest.mark.parametrize("dialect", sorted(TOOL_DIALECTS))
 
