@@ -102,6 +102,16 @@ def load_options(
     cache_dir: CacheDirOption = None,
     revision: RevisionOption = None,
     models_file: ModelsFileOption = None,
+    pack_cache: Annotated[
+        str,
+        typer.Option(
+            "--pack_cache",
+            metavar="MODE",
+            help="Keep converted weights on disk for the next start: on, off, or auto = those that"
+            " took more than 3 s.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +123,15 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="cpu, or numa: each NUMA node computes with the weights in its own memory.",
+            rich_help_panel=MEMORY_PANEL,
+        ),
+    ] = "cpu",
     pin: Annotated[
         str,
         typer.Option(
@@ -219,7 +238,9 @@ def load_options(
         cache_dir=cache_dir,
         revision=revision,
         models_file=models_file,
+        pack_cache=pack_cache,
         threads=threads,
+        device=device,
         pin=pin,
         kv_cache_dtype=kv_cache_dtype,
         kv_cache_limit=kv_cache_limit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ftllm import _core
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
@@ -11,9 +12,11 @@ from ftllm.engine.config import ModelConfig, parse_config
 from ftllm.engine.executor import CoreExecutor
 from ftllm.engine.graph import Graph
 from ftllm.engine.kv_capacity import KvDemand, kv_blocks
-from ftllm.engine.machine import default_threads, thread_cpus
+from ftllm.engine.machine import default_threads
 from ftllm.engine.models import find_family, row_order
 from ftllm.engine.names import TensorNames
+from ftllm.engine.numa import thread_places
+from ftllm.engine.pack_cache import PackCache, check_pack_cache_mode
 from ftllm.engine.weights import WeightLoader, weight_format
 from ftllm.errors import OptionError
 
@@ -28,20 +31,24 @@ class BuildOptions:
     kv_cache_dtype: str = "auto"
     threads: int | None = None
     pin: str = "auto"
+    device: str = "cpu"
     kv_cache_bytes: int | None = None
     tokens: int | None = None
     max_batch: int = 64
     max_batched_tokens: int = 512
     max_model_len: int | None = None
+    pack_cache: str = "auto"
+    pack_folder: Path | None = None  # where packed weights are kept; None: nowhere
 
     def check(self) -> None:
         """Raise `OptionError` before any work is done."""
         weight_format(self.dtype)
+        check_pack_cache_mode(self.pack_cache)
         if self.kv_cache_dtype not in KV_DTYPES:
             raise OptionError(
                 f"kv_cache_dtype is {self.kv_cache_dtype!r}; supported are {', '.join(KV_DTYPES)}"
             )
-        thread_cpus(self.threads or default_threads(), self.pin)
+        thread_places(self.threads or default_threads(), pin=self.pin, device=self.device)
         for name, value in (
             ("threads", self.threads),
             ("tokens", self.tokens),
@@ -65,6 +72,7 @@ class BuiltModel:
     weight_formats: tuple[str, ...]
     kv_dtype: str
     kv_bytes: int
+    notes: tuple[str, ...]  # on loading, for the user
 
     @property
     def kv_tokens(self) -> int:
@@ -86,14 +94,20 @@ def build_model(
     """
     options.check()
     from_gguf = checkpoint.format == "gguf"
-    config = parse_config(
-        checkpoint.config if original_config is None else original_config,
-        from_gguf=from_gguf,
-        max_model_len=options.max_model_len,
-    )
+    content = checkpoint.config if original_config is None else original_config
+    config = parse_config(content, from_gguf=from_gguf, max_model_len=options.max_model_len)
     family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
     threads = options.threads or default_threads()
-    pool = _core.ThreadPool(threads=threads, cpus=thread_cpus(threads, options.pin))
+    places = thread_places(threads, pin=options.pin, device=options.device)
+    pool = _core.ThreadPool(threads=threads, cpus=places.cpus, groups=places.groups)
+    cache = PackCache(
+        mode=options.pack_cache,
+        folder=options.pack_folder,
+        checkpoint=checkpoint,
+        config=content,
+        weight_format=weight_format(options.dtype),
+        pool=pool,
+    )
     weights = WeightLoader(
         checkpoint,
         TensorNames(family.GGUF_TENSORS if config.from_gguf else None),
@@ -101,27 +115,16 @@ def build_model(
         pool=pool,
         row_order=lambda name: row_order(family, config, name),
         on_bytes=on_bytes,
+        cache=cache,
     )
     graph = Graph(weights)
     logits = family.build(graph, config)
     graph.core.set_logits(logits=logits.id)
+    weights.keep()
     kv_dtype = "float16" if options.kv_cache_dtype == "auto" else options.kv_cache_dtype
     block_bytes = _core.kv_bytes_per_block(kv_type=kv_dtype, layers=graph.core.kv_layers)
-    demand = KvDemand(
-        limit_bytes=options.kv_cache_bytes,
-        tokens=options.tokens,
-        max_model_len=config.max_model_len,
-        max_batch=options.max_batch,
-    )
-    blocks = kv_blocks(demand, block_bytes=block_bytes, block_size=_core.KV_BLOCK_SIZE)
-    core = _core.Executor(
-        graph=graph.core,
-        pool=pool,
-        kv_type=kv_dtype,
-        kv_blocks=blocks,
-        max_tokens=options.max_batched_tokens,
-        max_sequences=min(options.max_batch, options.max_batched_tokens),
-    )
+    blocks = _kv_blocks(options, config.max_model_len, block_bytes)
+    core = _executor(graph, pool, options, kv_dtype, blocks)
     return BuiltModel(
         executor=CoreExecutor(core),
         core=core,
@@ -131,4 +134,28 @@ def build_model(
         weight_formats=weights.formats,
         kv_dtype=kv_dtype,
         kv_bytes=blocks * block_bytes,
+        notes=(*places.notes, *cache.notes),
+    )
+
+
+def _kv_blocks(options: BuildOptions, max_model_len: int, block_bytes: int) -> int:
+    demand = KvDemand(
+        limit_bytes=options.kv_cache_bytes,
+        tokens=options.tokens,
+        max_model_len=max_model_len,
+        max_batch=options.max_batch,
+    )
+    return kv_blocks(demand, block_bytes=block_bytes, block_size=_core.KV_BLOCK_SIZE)
+
+
+def _executor(
+    graph: Graph, pool: _core.ThreadPool, options: BuildOptions, kv_dtype: str, kv_blocks: int
+) -> _core.Executor:
+    return _core.Executor(
+        graph=graph.core,
+        pool=pool,
+        kv_type=kv_dtype,
+        kv_blocks=kv_blocks,
+        max_tokens=options.max_batched_tokens,
+        max_sequences=min(options.max_batch, options.max_batched_tokens),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from ftllm import _core
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
 from ftllm.engine.checkpoints.tensor import TensorData
 from ftllm.engine.names import TensorNames
+from ftllm.engine.pack_cache import PackCache
 from ftllm.errors import CheckpointError, OptionError
 
 Float32Array = npt.NDArray[np.float32]
@@ -69,7 +71,8 @@ class WeightLoader:
     """Reads tensors under canonical names and gives them packed; each is packed once.
 
     `row_order` says, by canonical name, in which order a matrix's rows are wanted. `on_bytes` is
-    told how many source bytes were consumed.
+    told how many source bytes were consumed. What `cache` holds is taken from there; `keep` gives
+    it the rest.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class WeightLoader:
         pool: _core.ThreadPool,
         row_order: RowOrderOf | None = None,
         on_bytes: Callable[[int], None] = lambda _: None,
+        cache: PackCache | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._names = names
@@ -88,6 +92,8 @@ class WeightLoader:
         self._pool = pool
         self._row_order = row_order
         self._on_bytes = on_bytes
+        self._cache = cache
+        self._pack_seconds = 0.0
         self._matrices: dict[str, _core.Weight] = {}
         self._arena = _core.Arena()
         self._present = frozenset(checkpoint.names())
@@ -129,13 +135,18 @@ class WeightLoader:
         known = self._matrices.get(name)
         if known is not None:
             return known
-        tensor = self._checkpoint.tensor(self._names(name))
-        if tensor.shape != (rows, columns):
-            raise _shape_error(tensor, (rows, columns))
-        weight = _core.Weight(
-            format=self._target(tensor, role), rows=rows, columns=columns, arena=self._arena
-        )
-        self._fill(weight, tensor, tensor.data, order=self._order_of(name))
+        source = self._names(name)
+        weight = self._find(name, [source], 1, rows, columns)
+        if weight is None:
+            start = time.monotonic()
+            tensor = self._checkpoint.tensor(source)
+            if tensor.shape != (rows, columns):
+                raise _shape_error(tensor, (rows, columns))
+            weight = _core.Weight(
+                format=self._target(tensor, role), rows=rows, columns=columns, arena=self._arena
+            )
+            self._fill(weight, tensor, tensor.data, order=self._order_of(name))
+            self._pack_seconds += time.monotonic() - start
         self._matrices[name] = weight
         return weight
 
@@ -145,32 +156,62 @@ class WeightLoader:
         known = self._matrices.get(name)
         if known is not None:
             return known
-        stacked = self._names(name.replace("{e}.", "") + ".weight")
-        if stacked in self._present:
-            tensor = self._checkpoint.tensor(stacked)
-            if tensor.shape != (experts, rows, columns):
-                raise _shape_error(tensor, (experts, rows, columns))
-            size = len(tensor.data) // experts
-            parts = [(tensor, tensor.data[e * size : (e + 1) * size]) for e in range(experts)]
-        else:
-            parts = []
-            for e in range(experts):
-                tensor = self._checkpoint.tensor(
-                    self._names(name.replace("{e}", str(e)) + ".weight")
-                )
-                if tensor.shape != (rows, columns):
-                    raise _shape_error(tensor, (rows, columns))
-                parts.append((tensor, tensor.data))
-        weight = _core.Weight(
-            format=self._target(parts[0][0], "linear"),
-            rows=rows,
-            columns=columns,
-            experts=experts,
-            arena=self._arena,
-        )
-        for e, (tensor, data) in enumerate(parts):
-            self._fill(weight, tensor, data, expert=e)
+        sources = [self._names(name.replace("{e}.", "") + ".weight")]
+        stacked = sources[0] in self._present
+        if not stacked:
+            sources = [self._names(name.replace("{e}", str(e)) + ".weight") for e in range(experts)]
+        weight = self._find(name, sources, experts, rows, columns)
+        if weight is None:
+            start = time.monotonic()
+            weight = self._pack_experts(
+                sources, (experts // len(sources), rows, columns), stacked=stacked
+            )
+            self._pack_seconds += time.monotonic() - start
         self._matrices[name] = weight
+        return weight
+
+    def keep(self) -> None:
+        """All weights have been asked for: the cache may keep them."""
+        if self._cache is not None:
+            self._cache.store(self._matrices, seconds=self._pack_seconds)
+
+    def _find(
+        self, name: str, sources: Sequence[str], experts: int, rows: int, columns: int
+    ) -> _core.Weight | None:
+        """From the cache, what would be packed from the tensors `sources`."""
+        if self._cache is None:
+            return None
+        weight = self._cache.find(
+            name, experts=experts, rows=rows, columns=columns, arena=self._arena
+        )
+        if weight is not None:
+            self._on_bytes(sum(self._checkpoint.tensor_bytes(source) for source in sources))
+        return weight
+
+    def _pack_experts(
+        self, sources: Sequence[str], shape: tuple[int, int, int], *, stacked: bool
+    ) -> _core.Weight:
+        """From one tensor for all experts, or from one for each; `shape`: the part of a tensor."""
+        count, rows, columns = shape
+        weight: _core.Weight | None = None
+        for first, source in enumerate(sources):
+            tensor = self._checkpoint.tensor(source)
+            expected = shape if stacked else (rows, columns)
+            if tensor.shape != expected:
+                raise _shape_error(tensor, expected)
+            if weight is None:
+                weight = _core.Weight(
+                    format=self._target(tensor, "linear"),
+                    rows=rows,
+                    columns=columns,
+                    experts=count * len(sources),
+                    arena=self._arena,
+                )
+            size = len(tensor.data) // count
+            for e in range(count):
+                data = tensor.data[e * size : (e + 1) * size]
+                self._fill(weight, tensor, data, expert=first + e)
+        assert weight is not None  # a model with experts has at least one
         return weight
 
     def _order_of(self, name: str) -> RowOrder | None:

@@ -18,6 +18,10 @@ def isa() -> str:
 def panel_rows() -> int:
     """Rows that weights are packed in together; `Weight.fill` starts at multiples of it."""
 
+def packed_layout() -> str:
+    """What besides format and shape decides where packed bytes lie: the same for two processes,
+    the same bytes in both."""
+
 def weight_formats() -> list[str]: ...
 def format_block(format: str) -> tuple[int, int]:
     """(columns, bytes) of a block as files store it; 0 bytes: made at load only."""
@@ -28,12 +32,25 @@ def kv_bytes_per_block(kv_type: str, layers: Sequence[tuple[int, int]]) -> int:
 class ThreadPool:
     """A fixed team of threads; the calling thread is one of them.
 
-    With `cpus`, thread t stays on processor cpus[t], but for the calling thread, t = 0.
+    With `cpus`, thread t stays on the processors cpus[t], but for the calling thread, t = 0.
+    `groups`: the group of each thread, ascending from 0; the threads of a group share a NUMA node.
     """
 
-    def __init__(self, threads: int, cpus: Sequence[int] = ()) -> None: ...
+    def __init__(
+        self, threads: int, cpus: Sequence[Sequence[int]] = (), groups: Sequence[int] = ()
+    ) -> None: ...
     @property
     def size(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    def share(self, count: int, group: int) -> tuple[int, int]:
+        """[begin, end) of `count` things (panels of a weight) that `group` owns."""
+
+def item_threads(
+    *, pool: ThreadPool, items: Sequence[int], together: int, help: bool
+) -> list[list[int]]:
+    """Which thread did each item of a loop with `items` items for each group. `together` items
+    must be running at once before any ends; `help`: a group takes others' items. For tests."""
 
 class Arena:
     """Memory that many weights share, on huge pages; given back with the last of them."""
@@ -42,6 +59,11 @@ class Arena:
     @property
     def nbytes(self) -> int:
         """Address space taken; only what weights fill becomes memory."""
+
+class InputFile:
+    """A file that weights are read from; `descriptor` is duplicated."""
+
+    def __init__(self, descriptor: int) -> None: ...
 
 class Weight:
     """A matrix of `rows` by `columns` (times `experts`), packed for this process's kernels.
@@ -75,6 +97,18 @@ class Weight:
         `order[i]`: which of the `count` rows of `data` becomes the i-th. Releases the GIL.
         Raises `CheckpointError` when `data` does not have the bytes that this takes.
         """
+
+    def read(self, *, file: InputFile, offset: int, pool: ThreadPool) -> int:
+        """Take over packed bytes and return their checksum. Releases the GIL.
+
+        Raises `CheckpointError` when they cannot be read.
+        """
+
+    def checksum(self, *, pool: ThreadPool) -> int:
+        """64 bits of the packed bytes, against accidents. Releases the GIL."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """The packed bytes, read-only."""
 
     def unpack(self, expert: int = 0) -> _Float32Array:
         """(rows, columns) as the kernels understand them."""
@@ -314,9 +348,11 @@ class kernels:
         window: int = 0,
         rows_per_call: int = 1,
         fill: int = 0,
+        split: bool = False,
     ) -> _Float32Array:
         """q (T, H, D) at positions from `position` on, over one KV head's k and v (S, D), which
-        are first written to a cache of `blocks` blocks full of the byte `fill`."""
+        are first written to a cache of `blocks` blocks full of the byte `fill`. `split`: each
+        chunk of the context is summed in a call of its own, as threads share them."""
 
 class timing:
     """A submodule: kernels and the machine's limits against the clock, for benchmarks. All release

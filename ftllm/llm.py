@@ -42,6 +42,7 @@ class LLM:
         dtype: str = "auto",
         kv_cache_dtype: str = "auto",
         threads: int | None = None,
+        device: str = "cpu",
         pin: str = "auto",
         kv_cache_limit: str | None = None,
         tokens: int | None = None,
@@ -56,6 +57,7 @@ class LLM:
         ori: str | Path | None = None,
         chat_template: str | Path | None = None,
         models_file: str | Path | None = None,
+        pack_cache: str = "auto",
         progress: bool = True,
     ) -> None:
         options = LoadOptions(
@@ -63,6 +65,7 @@ class LLM:
             dtype=dtype,
             kv_cache_dtype=kv_cache_dtype,
             threads=threads,
+            device=device,
             pin=pin,
             kv_cache_limit=kv_cache_limit,
             tokens=tokens,
@@ -77,6 +80,7 @@ class LLM:
             ori=_path(ori),
             chat_template=_path(chat_template),
             models_file=_path(models_file),
+            pack_cache=pack_cache,
         )
         bars: Progress = RichProgress() if progress else SilentProgress()
         self._start(load_model(options, progress=bars), bars)

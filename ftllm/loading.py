@@ -21,11 +21,14 @@ from ftllm.engine.speculation import check_method
 from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
 from ftllm.progress import Progress
+from ftllm.sources.cache import cache_root
 from ftllm.sources.resolve import resolve
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.gguf_tokenizer import tokenizer_from_gguf
 from ftllm.text.hf_tokenizer import load_tokenizer
 from ftllm.text.tokenizer import Tokenizer
+
+_PACK_FOLDER = "packed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class LoadOptions:
     dtype: str = "auto"
     kv_cache_dtype: str = "auto"
     threads: int | None = None
+    device: str = "cpu"  # or "numa": each node computes with the weights in its own memory
     pin: str = "auto"  # compute threads to cores: "auto", "on" or "off"
     kv_cache_limit: str | None = None  # such as "4g"
     tokens: int | None = None
@@ -51,6 +55,7 @@ class LoadOptions:
     chat_template: Path | None = None
     model_name: str | None = None  # what the API calls it
     models_file: Path | None = None
+    pack_cache: str = "auto"  # packed weights on disk: "auto" (what took long), "on" or "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +144,14 @@ def _build_options(options: LoadOptions) -> BuildOptions:
         kv_cache_dtype=options.kv_cache_dtype,
         threads=options.threads,
         pin=options.pin,
+        device=options.device,
         kv_cache_bytes=None if limit is None else parse_size(limit, "kv_cache_limit"),
         tokens=options.tokens,
         max_batch=options.max_batch,
         max_batched_tokens=options.max_batched_tokens,
         max_model_len=options.max_model_len,
+        pack_cache=options.pack_cache,
+        pack_folder=cache_root(options.cache_dir) / _PACK_FOLDER,
     )
 
 
@@ -201,6 +209,7 @@ def _summary(name: str, built: BuiltModel, dtype: str) -> tuple[str, ...]:
         f"kernels  {_core.isa()}, {built.core.threads} threads",
         f"KV cache {built.kv_tokens} tokens, {_mib(built.kv_bytes)} as {built.kv_dtype}",
     ]
+    lines += built.notes
     if config.max_model_len > config.max_position:
         lines.append(
             f"warning  max_model_len {config.max_model_len} is beyond the {config.max_position}"

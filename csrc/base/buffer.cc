@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -48,6 +49,18 @@ Buffer::~Buffer() {
   if (data_ == nullptr) return;
   unpoison(data_, bytes_ + kRedZone);
   munmap(data_, bytes_ + kRedZone);
+}
+
+void forbid_huge_pages(uint8_t* begin, uint8_t* end) {
+  uint8_t* first = begin - reinterpret_cast<uintptr_t>(begin) % kPage;
+  const auto bytes = static_cast<size_t>(end - first);
+  madvise(first, (bytes + kPage - 1) / kPage * kPage, MADV_NOHUGEPAGE);
+}
+
+void forbid_huge_page_at(const uint8_t* at, uint8_t* begin, uint8_t* end) {
+  const auto before = static_cast<int64_t>(reinterpret_cast<uintptr_t>(at) % kHugePage);
+  uint8_t* page = begin + (at - begin - before);
+  forbid_huge_pages(std::max(begin, page), std::min(end, page + kHugePage));
 }
 
 }  // namespace ftllm

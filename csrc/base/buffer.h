@@ -31,4 +31,11 @@ class Buffer {
   size_t bytes_ = 0;
 };
 
+// Keeps [begin, end), memory of a Buffer that nobody touched, from lying on huge pages: so that
+// neighbouring bytes can be on different NUMA nodes.
+void forbid_huge_pages(uint8_t* begin, uint8_t* end);
+
+// The same for what a huge page around `at` would cover of [begin, end).
+void forbid_huge_page_at(const uint8_t* at, uint8_t* begin, uint8_t* end);
+
 }  // namespace ftllm

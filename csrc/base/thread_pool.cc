@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <chrono>
 
 #if defined(__linux__)
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int kSpinsPerClockRead = 64;
 constexpr std::chrono::microseconds kSpinTime{200};
+constexpr uint64_t kAlone = uint64_t{1} << 63;  // in a ticket: other groups leave its items
 
 void cpu_relax() {
 #if defined(__x86_64__)
@@ -20,23 +22,56 @@ void cpu_relax() {
 #endif
 }
 
-// A processor that this process may not use, or that is gone, leaves the thread where it is.
-void run_on(int cpu) {
+// Processors that this process may not use, or that are gone, leave the thread where it is.
+void run_on(const std::vector<int>& cpus) {
 #if defined(__linux__)
-  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set);
+  for (const int cpu : cpus) {
+    if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(cpu, &set);
+  }
+  if (CPU_COUNT(&set) > 0) sched_setaffinity(0, sizeof set, &set);
 #endif
+}
+
+int current_cpu() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+std::vector<int> first_threads(int threads, std::span<const int> groups) {
+  std::vector<int> first{0};
+  for (int t = 1; t < static_cast<int>(groups.size()) && t < threads; ++t) {
+    if (groups[static_cast<size_t>(t)] != groups[static_cast<size_t>(t) - 1]) first.push_back(t);
+  }
+  first.push_back(threads);
+  return first;
 }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads, std::span<const int> cpus) {
+ThreadPool::ThreadPool(int threads, std::span<const std::vector<int>> cpus,
+                       std::span<const int> groups)
+    : first_thread_(first_threads(threads, groups)), tickets_(first_thread_.size() - 1) {
+  if (tickets_.size() > 1) {
+    if (!cpus.empty()) caller_cpus_ = cpus[0];
+    for (int t = 0; t < threads && static_cast<size_t>(t) < cpus.size(); ++t) {
+      for (const int cpu : cpus[static_cast<size_t>(t)]) {
+        if (cpu < 0) continue;
+        const auto place = static_cast<size_t>(cpu);
+        if (place >= cpu_groups_.size()) cpu_groups_.resize(place + 1, -1);
+        cpu_groups_[place] = static_cast<int8_t>(group_of(t));
+      }
+    }
+  }
   for (int t = 1; t < threads; ++t) {
-    const int cpu = static_cast<size_t>(t) < cpus.size() ? cpus[static_cast<size_t>(t)] : -1;
-    workers_.emplace_back([this, t, cpu] { work(t, cpu); });
+    const auto place = static_cast<size_t>(t);
+    workers_.emplace_back([this, t, mine = place < cpus.size() ? cpus[place] : std::vector<int>()] {
+      work(t, mine);
+    });
   }
 }
 
@@ -47,18 +82,40 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::run(int64_t items, Invoke invoke, const void* context) {
-  // Nobody reads these between two loops: an item is taken from the ticket first, and the last
-  // loop has ended, so its ticket has none.
+int ThreadPool::group_of(int thread) const {
+  int group = 0;
+  while (first_thread_[static_cast<size_t>(group) + 1] <= thread) ++group;
+  return group;
+}
+
+// The caller is tied to no node: it helps where it runs now.
+int ThreadPool::caller_group() const {
+  if (cpu_groups_.empty()) return 0;
+  const int cpu = current_cpu();
+  if (cpu < 0 || static_cast<size_t>(cpu) >= cpu_groups_.size()) return 0;
+  return std::max<int>(0, cpu_groups_[static_cast<size_t>(cpu)]);
+}
+
+void ThreadPool::run(std::span<const int64_t> items, Invoke invoke, const void* context,
+                     Help help) {
+  // Nobody reads these between two loops: an item is taken from a ticket first, and the last loop
+  // has ended, so its tickets have none.
   invoke_ = invoke;
   context_ = context;
   done_.store(0, std::memory_order_relaxed);
-  ticket_.store(static_cast<uint64_t>(items) << 32, std::memory_order_release);
+  const uint64_t flag = help == Help::kYes ? 0 : kAlone;
+  int64_t total = 0;
+  for (size_t g = 0; g < tickets_.size(); ++g) {
+    const int64_t count = g < items.size() ? items[g] : 0;
+    tickets_[g].value.store(flag | static_cast<uint64_t>(count) << 32, std::memory_order_release);
+    total += count;
+  }
   loop_.fetch_add(1);  // sequentially consistent: pairs with the sleeper's increment of asleep_
   if (asleep_.load() > 0) loop_.notify_all();
-  done_.fetch_add(drain(0), std::memory_order_relaxed);
+  const int64_t mine = help == Help::kYes ? drain_all(caller_group(), 0) : drain_tied();
+  done_.fetch_add(mine, std::memory_order_relaxed);
   int spins = 0;
-  while (done_.load(std::memory_order_acquire) != items) {
+  while (done_.load(std::memory_order_acquire) != total) {
     if (++spins < 4096) {
       cpu_relax();
     } else {
@@ -69,13 +126,54 @@ void ThreadPool::run(int64_t items, Invoke invoke, const void* context) {
 
 // Returns how many items it did. All belong to one loop, since a loop cannot end before they are
 // counted in done_; it may be a later loop than the one that woke the worker.
-int64_t ThreadPool::drain(int thread) {
+int64_t ThreadPool::drain(int group, int thread) {
+  std::atomic<uint64_t>& value = tickets_[static_cast<size_t>(group)].value;
   for (int64_t count = 0;; ++count) {
-    const uint64_t ticket = ticket_.fetch_add(1, std::memory_order_acquire);
+    const uint64_t ticket = value.fetch_add(1, std::memory_order_acquire);
     const uint64_t item = ticket & UINT32_MAX;
-    if (item >= ticket >> 32) return count;
-    invoke_(context_, static_cast<int64_t>(item), thread);
+    if (item >= (ticket & ~kAlone) >> 32) return count;
+    invoke_(context_, group, static_cast<int64_t>(item), thread);
   }
+}
+
+// Items of another group, as drain() does, unless its loop is without help. A ticket is looked at
+// first: taking an item of such a loop could not be undone.
+int64_t ThreadPool::assist(int group, int thread) {
+  std::atomic<uint64_t>& value = tickets_[static_cast<size_t>(group)].value;
+  uint64_t ticket = value.load(std::memory_order_relaxed);
+  for (int64_t count = 0;;) {
+    const uint64_t item = ticket & UINT32_MAX;
+    if (item >= ticket >> 32 || (ticket & kAlone) != 0) return count;
+    if (!value.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acquire,
+                                     std::memory_order_relaxed)) {
+      continue;
+    }
+    invoke_(context_, group, static_cast<int64_t>(item), thread);
+    ++count;
+    ticket = value.load(std::memory_order_relaxed);
+  }
+}
+
+// The items of `group` first, then those of the next groups.
+int64_t ThreadPool::drain_all(int group, int thread) {
+  int64_t count = drain(group, thread);
+  const int all = groups();
+  for (int step = 1; step < all; ++step) count += assist((group + step) % all, thread);
+  return count;
+}
+
+// The items of the caller's own group, on its processors.
+int64_t ThreadPool::drain_tied() {
+#if defined(__linux__)
+  cpu_set_t before;
+  const bool known = sched_getaffinity(0, sizeof before, &before) == 0;
+  if (known) run_on(caller_cpus_);
+  const int64_t count = drain(0, 0);
+  if (known) sched_setaffinity(0, sizeof before, &before);
+  return count;
+#else
+  return drain(0, 0);
+#endif
 }
 
 bool ThreadPool::wait_for_loop(uint32_t& seen) {
@@ -96,11 +194,12 @@ bool ThreadPool::wait_for_loop(uint32_t& seen) {
   }
 }
 
-void ThreadPool::work(int thread, int cpu) {
-  run_on(cpu);
+void ThreadPool::work(int thread, const std::vector<int>& cpus) {
+  run_on(cpus);
+  const int group = group_of(thread);
   uint32_t seen = 0;
   while (wait_for_loop(seen)) {
-    const int64_t count = drain(thread);
+    const int64_t count = drain_all(group, thread);
     if (count > 0) done_.fetch_add(count, std::memory_order_release);
   }
 }

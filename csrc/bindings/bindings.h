@@ -6,6 +6,8 @@
 namespace ftllm {
 
 void bind_errors(pybind11::module_& module);
+// ThreadPool, and the function item_threads that the tests use.
+void bind_thread_pool(pybind11::module_& module);
 void bind_weights(pybind11::module_& module);
 void bind_graph(pybind11::module_& module);
 void bind_executor(pybind11::module_& module);

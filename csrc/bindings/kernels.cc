@@ -149,10 +149,11 @@ Floats rotate_half(const Floats& x, const Floats& cos, const Floats& sin) {
 }
 
 // One KV head: writes k and v (S, D) of positions 0 to S - 1 into blocks full of the byte `fill`,
-// then attends with q (T, H, D) at positions from `position` on, rows_per_call rows a call.
+// then attends with q (T, H, D) at positions from `position` on, rows_per_call rows a call; with
+// `split` each chunk of the context in a call of its own, the last one first.
 Floats attention(const std::string& kv_type, const Floats& q, const Floats& k, const Floats& v,
                  const Ints& block_table, int64_t blocks, int64_t position, float scale,
-                 int64_t window, int rows_per_call, int fill) {
+                 int64_t window, int rows_per_call, int fill, bool split) {
   require(q.ndim() == 3 && k.ndim() == 2 && v.ndim() == 2 && q.size() > 0, "q is (T, H, D)");
   const int64_t tokens = k.shape(0);
   const auto head_dim = static_cast<int>(k.shape(1));
@@ -183,7 +184,7 @@ Floats attention(const std::string& kv_type, const Floats& q, const Floats& k, c
   std::vector<float> scratch(static_cast<size_t>(attention_scratch_floats(head_dim)));
   const int64_t width = int64_t{heads} * head_dim;
   for (int64_t row = 0; row < q.shape(0); row += rows_per_call) {
-    kernels.attention[static_cast<int>(type)]({
+    AttentionTask task{
         .q = q.data() + row * width,
         .q_stride = width,
         .out = out.mutable_data() + row * width,
@@ -199,7 +200,23 @@ Floats attention(const std::string& kv_type, const Floats& q, const Floats& k, c
         .scale = scale,
         .window = window,
         .scratch = scratch.data(),
-    });
+    };
+    if (!split) {
+      kernels.attention[static_cast<int>(type)](task);
+      continue;
+    }
+    const int64_t begin = task.oldest() / (kAttentionChunk * kKvBlock);
+    const int64_t end = (position + row + task.rows - 1) / (kAttentionChunk * kKvBlock) + 1;
+    const int64_t chunk_floats = task.rows * task.heads * attention_state_floats(head_dim);
+    std::vector<float> states(static_cast<size_t>((end - begin) * chunk_floats));
+    for (int64_t c = end - 1; c >= begin; --c) {
+      task.states = states.data() + (c - begin) * chunk_floats;
+      task.chunk_begin = c;
+      task.chunk_end = c + 1;
+      kernels.attention[static_cast<int>(type)](task);
+    }
+    task.chunk_end = end;
+    kernels.add_chunks(task);
   }
   return out;
 }
@@ -223,7 +240,8 @@ void bind_kernels(py::module_& module) {
   m.def("rotate_half", &rotate_half, py::arg("x"), py::arg("cos"), py::arg("sin"));
   m.def("attention", &attention, py::kw_only(), py::arg("kv_type"), py::arg("q"), py::arg("k"),
         py::arg("v"), py::arg("block_table"), py::arg("blocks"), py::arg("position"),
-        py::arg("scale"), py::arg("window") = 0, py::arg("rows_per_call") = 1, py::arg("fill") = 0);
+        py::arg("scale"), py::arg("window") = 0, py::arg("rows_per_call") = 1, py::arg("fill") = 0,
+        py::arg("split") = false);
 }
 
 }  // namespace ftllm

@@ -4,6 +4,7 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ engine: kernels, graph executor, KV cache and sampler.";
   ftllm::bind_errors(module);
+  ftllm::bind_thread_pool(module);
   ftllm::bind_weights(module);
   ftllm::bind_graph(module);
   ftllm::bind_sampling(module);

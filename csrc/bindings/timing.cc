@@ -102,10 +102,12 @@ double linear_seconds(const Weights& weights, const Floats& x, ThreadPool& pool)
                               std::min(rows, (item + 1) * chunk), rows, tiles.data());
       });
     }
-    const LinearItems items(*weight, rows, kernels, pool.size());
-    pool.parallel_for(items.count(), [&](int64_t item, int thread) {
-      run_linear_item(items, item, *weight, 0, rows, x.data(), tiles.data(), nullptr, y.data(),
-                      scratch.data() + thread * scratch_bytes, kernels);
+    const auto items = [&](int group) { return LinearItems(*weight, rows, kernels, pool, group); };
+    int64_t counts[ThreadPool::kMaxGroups];
+    for (int g = 0; g < pool.groups(); ++g) counts[g] = items(g).count();
+    pool.parallel_for_groups(counts, [&](int group, int64_t item, int thread) {
+      run_linear_item(items(group), item, *weight, 0, rows, x.data(), tiles.data(), nullptr,
+                      y.data(), scratch.data() + thread * scratch_bytes, kernels);
     });
   }
   return seconds_since(start);

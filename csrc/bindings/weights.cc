@@ -57,6 +57,11 @@ void fill(Weight& weight, int64_t expert, int64_t first_row, int64_t count,
   weight.fill(expert, first_row, count, format, bytes, rows, pool);
 }
 
+// A view of the packed bytes, which keeps the weight alive.
+py::buffer_info packed_bytes(Weight& weight) {
+  return {const_cast<uint8_t*>(weight.panel(0, 0)), static_cast<py::ssize_t>(weight.bytes()), true};
+}
+
 py::array_t<float> unpack(const Weight& weight, int64_t expert) {
   if (expert < 0 || expert >= weight.experts()) {
     throw py::index_error("expert " + std::to_string(expert) + " of " +
@@ -72,22 +77,13 @@ py::array_t<float> unpack(const Weight& weight, int64_t expert) {
 }  // namespace
 
 void bind_weights(py::module_& module) {
-  py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(module, "ThreadPool")
-      .def(py::init([](int threads, const std::vector<int>& cpus) {
-             if (threads < 1 || threads > 1024) {
-               throw Error(Error::Kind::kOption,
-                           "threads is " + std::to_string(threads) + "; it must be from 1 to 1024");
-             }
-             return std::make_shared<ThreadPool>(threads, cpus);
-           }),
-           py::arg("threads"), py::arg("cpus") = std::vector<int>())
-      .def_property_readonly("size", &ThreadPool::size);
-
   py::class_<Arena, std::shared_ptr<Arena>>(module, "Arena")
       .def(py::init<>())
       .def_property_readonly("nbytes", &Arena::bytes);
 
-  py::class_<Weight, std::shared_ptr<Weight>>(module, "Weight")
+  py::class_<InputFile>(module, "InputFile").def(py::init<int>(), py::arg("descriptor"));
+
+  py::class_<Weight, std::shared_ptr<Weight>>(module, "Weight", py::buffer_protocol())
       .def(py::init([](const std::string& format, int64_t rows, int64_t columns, int64_t experts,
                        std::shared_ptr<Arena> arena) {
              return std::make_shared<Weight>(parse_format(format), experts, rows, columns,
@@ -98,6 +94,11 @@ void bind_weights(py::module_& module) {
       .def("fill", &fill, py::kw_only(), py::arg("expert") = 0, py::arg("first_row"),
            py::arg("count"), py::arg("source"), py::arg("data"), py::arg("order") = py::none(),
            py::arg("pool"))
+      .def_buffer(&packed_bytes)
+      .def("read", &Weight::read, py::kw_only(), py::arg("file"), py::arg("offset"),
+           py::arg("pool"), py::call_guard<py::gil_scoped_release>())
+      .def("checksum", &Weight::checksum, py::kw_only(), py::arg("pool"),
+           py::call_guard<py::gil_scoped_release>())
       .def("unpack", &unpack, py::arg("expert") = 0)
       .def_property_readonly("format", [](const Weight& w) { return format_info(w.format()).name; })
       .def_property_readonly("experts", &Weight::experts)
@@ -106,6 +107,7 @@ void bind_weights(py::module_& module) {
       .def_property_readonly("nbytes", &Weight::bytes);
 
   module.def("panel_rows", [] { return kernel_table().lanes; });
+  module.def("packed_layout", &packed_layout);
   module.def("weight_formats", [] {
     std::vector<std::string> names;
     for (int i = 0; i < kFormatCount; ++i) {

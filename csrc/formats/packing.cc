@@ -105,8 +105,8 @@ void read_row(const uint8_t* row, int64_t columns, float* out) {
 template <class Format>
 void put_record(const DecodedBlock& block, int nr, int row, uint8_t* record) {
   using Planes = CodePlanes<Format::kBits>;
-  for (int k = 0; k < Format::kBlock; ++k) {
-    Planes::put(record + k / 32 * Planes::bytes(nr), nr, row, k % 32, block.codes[k]);
+  for (int k = 0; k < Format::kBlock; k += 32) {
+    Planes::put(record + k / 32 * Planes::bytes(nr), nr, row, block.codes + k);
   }
   Format::Scales::put(record + Format::kBlock / 32 * Planes::bytes(nr), nr, row, block);
 }
@@ -145,6 +145,18 @@ void pack_blocks(const uint8_t* row_data, int64_t columns, int nr, int row, uint
       DecodedBlock block;
       Format::decode(source, block);
       put_record<Format>(block, nr, row, panel + b * record_bytes<Format>(nr));
+    }
+  }
+}
+
+// Elements of `nr` rows side by side; nullptr stands for a row of zeros.
+template <class Element>
+void interleave(const uint8_t* const* rows, int nr, int64_t columns, uint8_t* panel) {
+  for (int64_t k = 0; k < columns; ++k) {
+    for (int r = 0; r < nr; ++r) {
+      if (rows[r] == nullptr) continue;
+      std::memcpy(panel + (k * nr + r) * sizeof(Element), rows[r] + k * sizeof(Element),
+                  sizeof(Element));
     }
   }
 }
@@ -199,7 +211,11 @@ size_t panel_bytes(FormatId format, int nr, int64_t columns) {
 void pack_panel(FormatId target, FormatId source, const uint8_t* const* rows, int nr,
                 int64_t columns, uint8_t* panel) {
   visit_format(target, [&]<class Target>(Target) {
-    if constexpr (!is_float_v<Target>) {
+    if constexpr (is_float_v<Target>) {
+      if (target == source) {
+        return interleave<typename Target::Element>(rows, nr, columns, panel);
+      }
+    } else {
       if constexpr (!std::is_void_v<typename Target::Source>) {
         if (target == source) {
           for (int r = 0; r < nr; ++r) {

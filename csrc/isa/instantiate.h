@@ -47,6 +47,7 @@ constexpr KernelTable make_kernel_table(const char* name) {
                    kv_write<Isa, ElementInt8>},
       .attention = {attention<Isa, ElementF32>, attention<Isa, ElementF16>,
                     attention<Isa, ElementBF16>, attention<Isa, ElementInt8>},
+      .add_chunks = add_chunks<Isa>,
       .float_limit = float_limit<Isa>,
       .int8_limit = int_limit<Isa, false>,
       .int4_limit = nibble_limit<Isa>,

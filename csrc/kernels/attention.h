@@ -13,6 +13,9 @@
 // tokens and a score is summed over head_dim in order; V as (kKvBlock, head_dim). int8 blocks carry
 // kKvBlock float scales before the codes. Scores, probabilities and outputs are float32, and a
 // query's result depends on its position alone, not on the rows computed beside it.
+//
+// Chunks of kAttentionChunk blocks, counted from position 0 on, are summed for themselves and then
+// added up from the first to the last: by one task, or by several threads with the same bits.
 namespace ftllm {
 
 struct ElementInt8 {
@@ -26,10 +29,17 @@ struct ElementInt8 {
 template <class Element>
 constexpr int64_t kKvHeaderBytes = Element::kBytes == 1 ? kKvBlock * int64_t{sizeof(float)} : 0;
 
-// scores[r][t] = Σ_d q[r][d] · k[d][t] for kRows rows.
-template <class Isa, class Element, int kRows>
-[[gnu::always_inline]] inline void score_rows(const float* q, const uint8_t* k, int head_dim,
-                                              float* scores) {
+// Fetches `kBytes` bytes that are read some hundred cycles later.
+template <class Isa, int64_t kBytes>
+[[gnu::always_inline]] inline void prefetch_lines(const uint8_t* at) {
+#pragma GCC unroll 8
+  for (int64_t line = 0; line < kBytes; line += 64) Isa::prefetch(at + line);
+}
+
+// scores[r][t] = Σ_d q[r][d] · k[d][t] for kRows rows. With kAhead it fetches the block at `ahead`.
+template <class Isa, class Element, int kRows, bool kAhead>
+[[gnu::noinline]] void score_rows(const float* q, const uint8_t* k, int head_dim,
+                                  const uint8_t* ahead, float* scores) {
   constexpr int kVectors = kKvBlock / Isa::kLanes;
   typename Isa::F acc[kRows][kVectors];
 #pragma GCC unroll 16
@@ -38,6 +48,8 @@ template <class Isa, class Element, int kRows>
     for (int v = 0; v < kVectors; ++v) acc[r][v] = Isa::zero();
   }
   for (int d = 0; d < head_dim; ++d) {
+    constexpr int64_t kShare = kKvBlock * Element::kBytes;
+    if constexpr (kAhead) prefetch_lines<Isa, kShare>(ahead + d * kShare);
     typename Isa::F keys[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
@@ -57,21 +69,27 @@ template <class Isa, class Element, int kRows>
   }
 }
 
-// out[r][d .. d + kVectors·lanes) += Σ_t p[r][t] · v[t][…] for kRows rows, t from low to high.
-template <class Isa, class Element, int kRows, int kVectors>
+// out[r][d .. d + kVectors·lanes) += Σ_t p[r][t] · v[t][…] for kRows rows, t from low to high. With
+// kAhead it fetches its share of the block at `ahead`.
+template <class Isa, class Element, int kRows, int kVectors, bool kAhead>
 [[gnu::always_inline]] inline void weigh_values(const float* p, const uint8_t* v, int head_dim,
-                                                int d, int low, int high, float* out) {
+                                                int d, int low, int high, const uint8_t* ahead,
+                                                float* out) {
   typename Isa::F acc[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i) {
       acc[r][i] = Isa::load(out + r * head_dim + d + i * Isa::kLanes);
     }
   }
   for (int t = low; t < high; ++t) {
+    constexpr int64_t kShare = int64_t{kVectors} * Isa::kLanes * Element::kBytes;
+    if constexpr (kAhead) {
+      prefetch_lines<Isa, kShare>(ahead + int64_t{d} * kKvBlock * Element::kBytes + t * kShare);
+    }
     typename Isa::F values[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i) {
       const int64_t at = int64_t{t} * head_dim + d + i * Isa::kLanes;
       values[i] = Element::template load<Isa>(v + at * Element::kBytes);
@@ -79,7 +97,7 @@ template <class Isa, class Element, int kRows, int kVectors>
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const auto weight = Isa::set1(p[r * kKvBlock + t]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int i = 0; i < kVectors; ++i) acc[r][i] = Isa::fma(values[i], weight, acc[r][i]);
     }
   }
@@ -88,6 +106,28 @@ template <class Isa, class Element, int kRows, int kVectors>
       Isa::store(out + r * head_dim + d + i * Isa::kLanes, acc[r][i]);
     }
   }
+}
+
+// The same for all columns. Few rows take more of them at once: as many sums as hide the latency of
+// an addition.
+template <class Isa, class Element, int kRows, bool kAhead>
+[[gnu::noinline]] void weigh_rows(const float* p, const uint8_t* v, int head_dim, int low, int high,
+                                  const uint8_t* ahead, float* out) {
+  constexpr int kVectors = kRows == 1 ? 8 : kRows == 2 ? 4 : 2;
+  int d = 0;
+  for (; d + kVectors * Isa::kLanes <= head_dim; d += kVectors * Isa::kLanes) {
+    weigh_values<Isa, Element, kRows, kVectors, kAhead>(p, v, head_dim, d, low, high, ahead, out);
+  }
+  for (; d < head_dim; d += Isa::kLanes) {
+    weigh_values<Isa, Element, kRows, 1, kAhead>(p, v, head_dim, d, low, high, ahead, out);
+  }
+}
+
+template <class Isa>
+[[gnu::always_inline]] inline float exp_one(float x) {
+  float lanes[Isa::kLanes];
+  Isa::store(lanes, exp<Isa>(Isa::set1(x)));
+  return lanes[0];
 }
 
 // The scores of one row against one block become probabilities; its running maximum, sum and output
@@ -110,15 +150,46 @@ template <class Isa>
     Isa::store(scores + t, p);
     total = Isa::add(total, p);
   }
-  float lanes[Isa::kLanes];
-  Isa::store(lanes, exp<Isa>(Isa::set1(maximum - best)));
-  const float shrink = lanes[0];
+  const float shrink = maximum == best ? 1.0f : exp_one<Isa>(maximum - best);
   sum = sum * shrink + sum_lanes<Isa>(total);
   maximum = best;
-  if (shrink == 1.0f) return;  // no new maximum: the product would change nothing
+  if (shrink == 1.0f) return;  // the product would change nothing
   for (int d = 0; d < head_dim; d += Isa::kLanes) {
     Isa::store(out + d, Isa::mul(Isa::load(out + d), Isa::set1(shrink)));
   }
+}
+
+// What a row has summed so far: Σ p·v (head_dim,) not yet divided by Σ p, relative to exp(maximum).
+struct AttentionSum {
+  float* out;
+  float* maximum;
+  float* sum;
+
+  // The states of AttentionTask lie one behind the other.
+  AttentionSum(float* state, int head_dim)
+      : out(state), maximum(state + head_dim), sum(maximum + 1) {}
+  AttentionSum(float* o, float* m, float* s) : out(o), maximum(m), sum(s) {}
+};
+
+// total += part, a later chunk. A row that attends to nothing of a chunk has the sum 0 there.
+template <class Isa>
+[[gnu::always_inline]] inline void add_chunk(const AttentionSum& part, int head_dim,
+                                             const AttentionSum& total) {
+  if (*part.sum == 0.0f) return;
+  if (*total.sum == 0.0f) {
+    std::memcpy(total.out, part.out, static_cast<size_t>(head_dim) * sizeof(float));
+    *total.maximum = *part.maximum;
+    *total.sum = *part.sum;
+    return;
+  }
+  const float best = *part.maximum > *total.maximum ? *part.maximum : *total.maximum;
+  const float keep = exp_one<Isa>(*total.maximum - best);
+  const float take = exp_one<Isa>(*part.maximum - best);
+  map<Isa>(total.out, part.out, head_dim, total.out, [keep, take](auto x, auto y) {
+    return Isa::fma(y, Isa::set1(take), Isa::mul(x, Isa::set1(keep)));
+  });
+  *total.sum = *total.sum * keep + *part.sum * take;
+  *total.maximum = best;
 }
 
 template <class Isa, class Element>
@@ -131,6 +202,7 @@ struct AttentionBlocks {
   float* scores;   // (rows · heads, kKvBlock)
   float* maximum;  // (rows · heads,)
   float* sum;
+  float* totals;  // (rows · heads, head_dim + 2) over chunks
 
   explicit AttentionBlocks(const AttentionTask& t)
       : task(t),
@@ -140,7 +212,8 @@ struct AttentionBlocks {
         q(out + kAttentionRows * int64_t{t.head_dim}),
         scores(q + kAttentionRows * int64_t{t.head_dim}),
         maximum(scores + kAttentionRows * kKvBlock),
-        sum(maximum + kAttentionRows) {}
+        sum(maximum + kAttentionRows),
+        totals(sum + kAttentionRows) {}
 
   int total_rows() const { return task.rows * task.heads; }
 
@@ -155,57 +228,57 @@ struct AttentionBlocks {
     high = static_cast<int>(h < 0 ? 0 : h > kKvBlock ? kKvBlock : h);
   }
 
-  template <class Loaded>
-  void score_all(const uint8_t* k) const {
+  template <class Loaded, bool kAhead, int kRows>
+  void score(int r, const uint8_t* k, const uint8_t* ahead) const {
+    score_rows<Isa, Loaded, kRows, kAhead>(q + r * task.head_dim, k, task.head_dim, ahead,
+                                           scores + r * kKvBlock);
+  }
+
+  template <class Loaded, bool kAhead, int kRows>
+  void score_rest(int r, const uint8_t* k, const uint8_t* ahead) const {
+    if constexpr (kRows > 0) {
+      if (total_rows() - r == kRows) {
+        score<Loaded, kAhead, kRows>(r, k, ahead);
+      } else {
+        score_rest<Loaded, kAhead, kRows - 1>(r, k, ahead);
+      }
+    }
+  }
+
+  template <class Loaded, bool kAhead>
+  void score_all(const uint8_t* k, const uint8_t* ahead) const {
     constexpr int kRows = Isa::kScoreRows;
-    const int rows = total_rows();
     int r = 0;
-    for (; r + kRows <= rows; r += kRows) {
-      score_rows<Isa, Loaded, kRows>(q + r * task.head_dim, k, task.head_dim,
-                                     scores + r * kKvBlock);
-    }
-    for (; r < rows; ++r) {
-      score_rows<Isa, Loaded, 1>(q + r * task.head_dim, k, task.head_dim, scores + r * kKvBlock);
-    }
+    for (; r + kRows <= total_rows(); r += kRows) score<Loaded, kAhead, kRows>(r, k, ahead);
+    score_rest<Loaded, kAhead, kRows - 1>(r, k, ahead);
   }
 
-  template <class Loaded, int kRows>
-  void weigh(int r, const uint8_t* v, int low, int high) const {
-    const float* p = scores + r * kKvBlock;
-    float* to = out + r * task.head_dim;
-    int d = 0;
-    for (; d + 2 * Isa::kLanes <= task.head_dim; d += 2 * Isa::kLanes) {
-      weigh_values<Isa, Loaded, kRows, 2>(p, v, task.head_dim, d, low, high, to);
+  template <class Loaded, bool kAhead, int kRows>
+  void weigh(int r, const uint8_t* v, int64_t b, const uint8_t* ahead) const {
+    int low = kKvBlock;
+    int high = 0;
+    for (int i = r; i < r + kRows; ++i) {
+      int row_low;
+      int row_high;
+      bounds(i, b, row_low, row_high);
+      if (row_low < row_high) {
+        low = row_low < low ? row_low : low;
+        high = row_high > high ? row_high : high;
+      }
     }
-    for (; d < task.head_dim; d += Isa::kLanes) {
-      weigh_values<Isa, Loaded, kRows, 1>(p, v, task.head_dim, d, low, high, to);
-    }
+    weigh_rows<Isa, Loaded, kRows, kAhead>(scores + r * kKvBlock, v, task.head_dim, low, high,
+                                           ahead, out + r * task.head_dim);
   }
 
-  template <class Loaded>
-  void weigh_all(const uint8_t* v, int64_t b) const {
+  template <class Loaded, bool kAhead>
+  void weigh_all(const uint8_t* v, int64_t b, const uint8_t* ahead) const {
     constexpr int kRows = 4;
     const int rows = total_rows();
-    for (int r = 0; r < rows;) {
-      const int count = rows - r >= kRows ? kRows : 1;
-      int low = kKvBlock;
-      int high = 0;
-      for (int i = r; i < r + count; ++i) {
-        int row_low;
-        int row_high;
-        bounds(i, b, row_low, row_high);
-        if (row_low < row_high) {
-          low = row_low < low ? row_low : low;
-          high = row_high > high ? row_high : high;
-        }
-      }
-      if (count == kRows) {
-        weigh<Loaded, kRows>(r, v, low, high);
-      } else {
-        weigh<Loaded, 1>(r, v, low, high);
-      }
-      r += count;
-    }
+    int r = 0;
+    for (; r + kRows <= rows; r += kRows) weigh<Loaded, kAhead, kRows>(r, v, b, ahead);
+    if (rows - r == 3) weigh<Loaded, kAhead, 3>(r, v, b, ahead);
+    if (rows - r == 2) weigh<Loaded, kAhead, 2>(r, v, b, ahead);
+    if (rows - r == 1) weigh<Loaded, kAhead, 1>(r, v, b, ahead);
   }
 
   void softmax_all(int64_t b, const float* k_scales, const float* v_scales) const {
@@ -237,7 +310,10 @@ struct AttentionBlocks {
     return reinterpret_cast<const uint8_t*>(to);
   }
 
-  void run_block(int64_t b) const {
+  const uint8_t* keys(int64_t b) const { return task.k + task.block_table[b] * task.block_bytes; }
+
+  // While it computes with a block's keys it fetches the values, and then the keys of block `next`.
+  void run_block(int64_t b, int64_t next) const {
     const int64_t at = task.block_table[b] * task.block_bytes;
     const uint8_t* k = task.k + at + kKvHeaderBytes<Element>;
     const uint8_t* v = task.v + at + kKvHeaderBytes<Element>;
@@ -249,36 +325,82 @@ struct AttentionBlocks {
     const bool staged = Element::kBytes < 4 && total_rows() > 2 * Isa::kScoreRows;
     const int64_t count = kKvBlock * int64_t{task.head_dim};
     if (staged) {
-      score_all<ElementF32>(widen(k, count, k_floats));
+      score_all<ElementF32, false>(widen(k, count, k_floats), nullptr);
       softmax_all(b, k_scales, v_scales);
-      weigh_all<ElementF32>(widen(v, count, v_floats), b);
+      weigh_all<ElementF32, false>(widen(v, count, v_floats), b, nullptr);
     } else {
-      score_all<Element>(k);
+      score_all<Element, true>(k, v);
       softmax_all(b, k_scales, v_scales);
-      weigh_all<Element>(v, b);
+      weigh_all<Element, true>(v, b, keys(next) + kKvHeaderBytes<Element>);
+    }
+  }
+
+  // Sums blocks [begin, end).
+  void run_chunk(int64_t begin, int64_t end) const {
+    const int rows = total_rows();
+    for (int r = 0; r < rows; ++r) {
+      maximum[r] = -INFINITY;
+      sum[r] = 0.0f;
+    }
+    std::memset(out, 0, static_cast<size_t>(rows) * task.head_dim * sizeof(float));
+    for (int64_t b = begin; b < end; ++b) run_block(b, b + 1 < end ? b + 1 : b);
+  }
+
+  void add_to(float* states) const {
+    for (int r = 0; r < total_rows(); ++r) {
+      add_chunk<Isa>({out + r * task.head_dim, maximum + r, sum + r}, task.head_dim,
+                     {states + r * attention_state_floats(task.head_dim), task.head_dim});
     }
   }
 };
+
+template <class Isa>
+void finish_rows(const AttentionTask& task, float* states) {
+  for (int r = 0; r < task.rows * task.heads; ++r) {
+    float* to = task.out + r / task.heads * task.out_stride + r % task.heads * task.head_dim;
+    const AttentionSum total(states + r * attention_state_floats(task.head_dim), task.head_dim);
+    scale<Isa>(total.out, 1.0f / *total.sum, task.head_dim, to);
+  }
+}
 
 template <class Isa, class Element>
 void attention(const AttentionTask& task) noexcept {
   const AttentionBlocks<Isa, Element> blocks(task);
   const int rows = blocks.total_rows();
+  const int64_t state_floats = attention_state_floats(task.head_dim);
   for (int r = 0; r < rows; ++r) {
     const float* from = task.q + r / task.heads * task.q_stride + r % task.heads * task.head_dim;
     scale<Isa>(from, task.scale, task.head_dim, blocks.q + r * task.head_dim);
-    blocks.maximum[r] = -INFINITY;
-    blocks.sum[r] = 0.0f;
   }
-  std::memset(blocks.out, 0, static_cast<size_t>(rows) * task.head_dim * sizeof(float));
-  const int64_t oldest =
-      task.window > 0 && task.position >= task.window ? task.position - task.window + 1 : 0;
+  const bool whole = task.states == nullptr;
+  const int64_t first = task.oldest() / kKvBlock;
   const int64_t last = (task.position + task.rows - 1) / kKvBlock;
-  for (int64_t b = oldest / kKvBlock; b <= last; ++b) blocks.run_block(b);
-  for (int r = 0; r < rows; ++r) {
-    float* to = task.out + r / task.heads * task.out_stride + r % task.heads * task.head_dim;
-    scale<Isa>(blocks.out + r * task.head_dim, 1.0f / blocks.sum[r], task.head_dim, to);
+  const int64_t chunk_begin = whole ? first / kAttentionChunk : task.chunk_begin;
+  const int64_t chunk_end = whole ? last / kAttentionChunk + 1 : task.chunk_end;
+  if (whole) std::memset(blocks.totals, 0, static_cast<size_t>(rows * state_floats) * 4);
+  for (int64_t c = chunk_begin; c < chunk_end; ++c) {
+    const int64_t begin = c * kAttentionChunk;
+    const int64_t end = begin + kAttentionChunk;
+    blocks.run_chunk(first > begin ? first : begin, last + 1 < end ? last + 1 : end);
+    float* states = whole ? blocks.totals : task.states + (c - chunk_begin) * rows * state_floats;
+    if (!whole) std::memset(states, 0, static_cast<size_t>(rows * state_floats) * 4);
+    blocks.add_to(states);
   }
+  if (whole) finish_rows<Isa>(task, blocks.totals);
+}
+
+template <class Isa>
+void add_chunks(const AttentionTask& task) noexcept {
+  const int rows = task.rows * task.heads;
+  const int64_t state_floats = attention_state_floats(task.head_dim);
+  for (int64_t c = task.chunk_begin + 1; c < task.chunk_end; ++c) {
+    float* states = task.states + (c - task.chunk_begin) * rows * state_floats;
+    for (int r = 0; r < rows; ++r) {
+      add_chunk<Isa>({states + r * state_floats, task.head_dim}, task.head_dim,
+                     {task.states + r * state_floats, task.head_dim});
+    }
+  }
+  finish_rows<Isa>(task, task.states);
 }
 
 template <class Isa, class Element>

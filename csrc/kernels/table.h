@@ -61,16 +61,32 @@ struct AttentionTask {
   float scale;
   int64_t window;  // attend to the last `window` positions; 0 = all
   float* scratch;  // attention_scratch_floats(head_dim)
+
+  // Not null: only chunks [chunk_begin, chunk_end), each summed for itself into (rows · heads)
+  // states of attention_state_floats(head_dim), one chunk's behind the other's.
+  float* states = nullptr;
+  int64_t chunk_begin = 0;
+  int64_t chunk_end = 0;
+
+  // The first position that the first row attends to.
+  int64_t oldest() const { return window > 0 && position >= window ? position - window + 1 : 0; }
 };
+
+// KV blocks that are summed for themselves before they are added to those before.
+constexpr int64_t kAttentionChunk = 16;
+
+// A row's sums over a chunk: Σ p·v, the maximum that p is relative to, Σ p.
+constexpr int64_t attention_state_floats(int head_dim) { return head_dim + 2; }
 
 // Rows × heads that one attention task may hold.
 constexpr int kAttentionRows = 32;
 
 constexpr int64_t attention_scratch_floats(int head_dim) {
-  return 2 * int64_t{kKvBlock} * head_dim             // K and V of one block as float
-         + int64_t{kAttentionRows} * head_dim         // outputs
-         + int64_t{kAttentionRows} * head_dim         // scaled queries
-         + int64_t{kAttentionRows} * (kKvBlock + 2);  // scores, running maximum and sum
+  return 2 * int64_t{kKvBlock} * head_dim            // K and V of one block as float
+         + int64_t{kAttentionRows} * head_dim        // outputs
+         + int64_t{kAttentionRows} * head_dim        // scaled queries
+         + int64_t{kAttentionRows} * (kKvBlock + 2)  // scores, running maximum and sum
+         + int64_t{kAttentionRows} * attention_state_floats(head_dim);  // over all chunks
 }
 
 // One token's K and V of one KV head into slot `slot` of a block.
@@ -113,6 +129,8 @@ struct KernelTable {
 
   void (*kv_write[kKvTypeCount])(const KvWriteTask&) noexcept;
   void (*attention[kKvTypeCount])(const AttentionTask&) noexcept;
+  // Adds up the states of chunks [chunk_begin, chunk_end) of a task, in place, and writes `out`.
+  void (*add_chunks)(const AttentionTask&) noexcept;
 
   // What the machine can do at most, for benchmarks (kernels/limits.h). The first three run
   // `rounds` of bare arithmetic and return the number of multiplications and additions; `sink`

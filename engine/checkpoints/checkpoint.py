@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Protocol
 
+from ftllm.engine.checkpoints.identity import Identity
 from ftllm.engine.checkpoints.tensor import TensorData
 
 
 class Checkpoint(Protocol):
     """Open weights with their configuration. Reading is safe from any thread until `close`."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that was opened."""
 
     @property
     def format(self) -> str:
@@ -26,6 +32,13 @@ class Checkpoint(Protocol):
     @property
     def generation_config(self) -> Mapping[str, object]:
         """The content of generation_config.json; empty when there is none."""
+
+    def identity(self) -> Identity | None:
+        """Found without reading the files whole; None when they changed since they were opened, or
+        too shortly before."""
+
+    def content(self) -> str:
+        """A digest of all the files' bytes; reads them all."""
 
     def names(self) -> Collection[str]:
         """All tensor names."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from ftllm import _core
+from ftllm.engine.checkpoints.identity import Identity
 from ftllm.engine.checkpoints.safetensors import SafetensorsCheckpoint
 from ftllm.engine.checkpoints.tensor import TensorData
 from ftllm.errors import CheckpointError
@@ -49,12 +50,19 @@ class ConvertedCheckpoint:
     def __init__(self, inner: SafetensorsCheckpoint, scheme: Scheme) -> None:
         self._inner = inner
         self._scheme = scheme
+        self.path = inner.path
         self.config = inner.config
         self.metadata = inner.metadata
         self.generation_config = inner.generation_config
         self._parts: dict[str, dict[str, str]] = {}  # weight -> last part -> tensor
         self._plain: list[str] = []
         self._find_weights()
+
+    def identity(self) -> Identity | None:
+        return self._inner.identity()
+
+    def content(self) -> str:
+        return self._inner.content()
 
     def names(self) -> Collection[str]:
         return [*self._plain, *self._parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from ftllm.engine.checkpoints.identity import Identity, content, identity
 from ftllm.engine.checkpoints.mapped_file import MappedFile
 from ftllm.engine.checkpoints.tensor import (
     TensorData,
@@ -21,6 +22,16 @@ class MappedCheckpoint:
         self._where = where
         self._entries: dict[str, tuple[MappedFile, TensorEntry]] = {}
         self._files: list[MappedFile] = []
+
+    @property
+    def path(self) -> Path:
+        return self._where
+
+    def identity(self) -> Identity | None:
+        return identity(list(self._entries.values()))
+
+    def content(self) -> str:
+        return content(list(self._entries.values()))
 
     def names(self) -> Collection[str]:
         return self._entries.keys()

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ftllm.errors import CheckpointError
+
+_DIGEST_BYTES = 32 << 20  # of one thread at a time
+_DIGEST_THREADS = 8  # more than most disks keep busy
+_SECOND = 10**9
+_COARSE_TICK = 2 * _SECOND  # ns between timestamps on file systems that keep whole seconds
+_FINE_TICK = _SECOND // 20  # and on others: a tick of the slowest kernel clock, five times
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What the system keeps of a file; writing to it or putting another in its place changes it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStamp:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+    def settled(self, now_ns: int) -> bool:
+        """Whether a change after `now_ns` must show: the clock has moved on since the last one."""
+        coarse = self.mtime_ns % _SECOND == 0 and self.ctime_ns % _SECOND == 0
+        tick = _COARSE_TICK if coarse else _FINE_TICK
+        return now_ns - max(self.mtime_ns, self.ctime_ns) >= tick
 
 
 class MappedFile:
@@ -15,6 +46,8 @@ class MappedFile:
         self.path = path
         try:
             with path.open("rb") as file:
+                self.stamp = FileStamp.of(os.fstat(file.fileno()))
+                self.opened_ns = time.time_ns()
                 self.size = file.seek(0, 2)
                 if self.size == 0:
                     raise CheckpointError(f"{path}: the file is empty; download it again")
@@ -29,6 +62,28 @@ class MappedFile:
     def buffer(self) -> memoryview:
         """All bytes of the file."""
         return self._view
+
+    def unchanged(self) -> bool:
+        """Whether `path` is still the file that was opened, with what it held then; False also
+        when it was written so shortly before that this cannot be known."""
+        try:
+            now = FileStamp.of(self.path.stat())
+        except OSError:
+            return False
+        return now == self.stamp and self.stamp.settled(self.opened_ns)
+
+    def digest(self) -> bytes:
+        """SHA-256 over the SHA-256 of each 32 MiB, which several threads compute."""
+        parts = range(0, self.size, _DIGEST_BYTES)
+        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1, _DIGEST_THREADS)) as threads:
+            return hashlib.sha256(b"".join(threads.map(self._digest_part, parts))).digest()
+
+    def _digest_part(self, start: int) -> bytes:
+        end = min(self.size, start + _DIGEST_BYTES)
+        with self._view[start:end] as part:
+            digest = hashlib.sha256(part).digest()
+        self.release(start, end)
+        return digest
 
     def read(self, start: int, end: int) -> bytes:
         """A copy of bytes [start, end); the caller has checked both against `size`."""

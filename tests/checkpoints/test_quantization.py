@@ -12,10 +12,10 @@ import pytest
 from ftllm.engine.checkpoints import open_checkpoint
 from ftllm.errors import CheckpointError, UnsupportedModelError
 from tests.checkpoints.files import Tensor, write_safetensors
-from tests.checkpoints.quantized_parts import CASES, Float32Array, Stored
+from tests.checkpoints.quantized_models import write_golden
+from tests.checkpoints.quantized_parts import CASES, Float32Array
 from tests.engine.models.steps import DEFAULTS, Part, build, logits
 from tests.golden.rows import load_row
-from tests.golden.weights import make_weights
 from tests.kernels.matrices import packed
 
 _STEM = "model.layers.0.mlp.up_proj"
@@ -47,22 +47,6 @@ def test_a_weight_has_exactly_its_values(name: str, shape: tuple[int, int], tmp_
         np.testing.assert_array_equal(found, stored.values)
     checkpoint.release(f"{_STEM}.weight")
     checkpoint.close()
-
-
-def write_golden(folder: Path, name: str, *, exact: bool) -> Path:
-    """The golden llama with every matrix of its layers quantized; `exact`: as plain values."""
-    row, case = load_row("llama"), CASES[name]
-    tensors: list[Tensor] = []
-    for key, values in make_weights(row.config, row.seed).items():
-        stored = Stored((), values)
-        if values.ndim == 2 and ".layers." in key:
-            stored = case.store(key.removesuffix(".weight"), values)
-        if exact or not stored.parts:
-            data = stored.values.astype("<f4").tobytes()
-            stored = Stored((Tensor(key, values.shape, "F32", data),), stored.values)
-        tensors += stored.parts
-    settings = {} if exact else {"quantization_config": case.settings}
-    return write_safetensors(folder, [tensors], config={**row.config, **settings})
 
 
 @pytest.mark.parametrize("name", CASES)

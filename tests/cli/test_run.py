@@ -55,6 +55,11 @@ def test_drafts_are_counted_where_there_are_any(loader: Loader) -> None:
     assert loader.options[-1].speculative == "ngram"
 
 
+def test_where_weights_are_kept_and_computed(loader: Loader) -> None:
+    assert invoke("--prompt", "hi", "--pack_cache", "on", "--device", "numa").exit_code == 0
+    assert loader.options[-1] == LoadOptions(pack_cache="on", device="numa")
+
+
 def test_prompt_from_a_pipe(loader: Loader) -> None:
     assert invoke(stdin="from\na pipe").stdout == "<user:from\na pipe;assistant:>\n"
 

@@ -67,6 +67,7 @@ class Inputs:
         rows_per_call: int = 1,
         fill: int = 0,
         rows: slice = slice(None),
+        split: bool = False,
     ) -> Float32Array:
         return _core.kernels.attention(
             kv_type=kv_type,
@@ -80,6 +81,7 @@ class Inputs:
             window=window,
             rows_per_call=rows_per_call,
             fill=fill,
+            split=split,
         )
 
     def check(self, found: Float32Array, kv_type: str, window: int = 0) -> None:
@@ -125,6 +127,21 @@ def test_windows(kv_type: str, window: int) -> None:
     alone = inputs.run(kv_type, window=window)
     inputs.check(alone, kv_type, window)
     np.testing.assert_array_equal(inputs.run(kv_type, window=window, rows_per_call=8), alone)
+
+
+@pytest.mark.parametrize("window", [0, 1, 500, 1500])
+@pytest.mark.parametrize("heads", [1, 2, 3, 7])
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+def test_long_contexts(kv_type: str, heads: int, window: int) -> None:
+    """Over several chunks, with rows on both sides of a chunk's edge; whoever sums the chunks, and
+    whatever rows share a call."""
+    inputs = Inputs(tokens=2050, rows=4, heads=heads, head_dim=64, seed=heads)
+    alone = inputs.run(kv_type, window=window)
+    inputs.check(alone, kv_type, window)
+    for rows_per_call in (1, 4):
+        split = inputs.run(kv_type, window=window, rows_per_call=rows_per_call, split=True)
+        np.testing.assert_array_equal(split, alone)
+    np.testing.assert_array_equal(inputs.run(kv_type, window=window, rows_per_call=4), alone)
 
 
 @pytest.mark.parametrize("window", [0, 20])

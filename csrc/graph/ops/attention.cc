@@ -16,12 +16,15 @@ struct Shape {
   int64_t window;
 };
 
-// Query rows of one sequence that one item computes for one KV head.
+// Query rows of one sequence that are computed together for one KV head.
 struct Tile {
   int32_t sequence;
   int32_t row;
   int32_t rows;
 };
+
+constexpr int64_t kChunkTokens = kAttentionChunk * kKvBlock;
+constexpr int64_t kMaxStates = 8192;  // sums of chunks that wait for being added up
 
 class AttentionOp final : public Op {
  public:
@@ -35,8 +38,9 @@ class AttentionOp final : public Op {
         tile_rows_(kAttentionRows / heads_per_item_) {}
 
   int64_t scratch_bytes(const StepLimits& limits) const override {
-    return scratch_offset(limits.tokens, limits.sequences) +
-           limits.threads * attention_scratch_floats(shape_.head_dim) * int64_t{sizeof(float)};
+    const int64_t floats = limits.threads * attention_scratch_floats(shape_.head_dim) +
+                           kMaxStates * attention_state_floats(shape_.head_dim);
+    return scratch_offset(limits.tokens, limits.sequences) + floats * int64_t{sizeof(float)};
   }
 
   void run(const StepContext& step) const noexcept override {
@@ -46,15 +50,70 @@ class AttentionOp final : public Op {
     auto* scratch = reinterpret_cast<float*>(step.scratch +
                                              scratch_offset(step.rows.tokens, step.rows.sequences));
     const int64_t per_tile = int64_t{shape_.kv_heads} * splits_;
+    if (const int64_t chunks = chunks_to_share(step, tiles, count * per_tile); chunks > 1) {
+      return share_chunks(step, tiles, count, chunks, scratch);
+    }
     // Longest contexts last in a chunk: hand them out first.
     step.pool.parallel_for(count * per_tile, [&](int64_t item, int thread) {
       const Tile& tile = tiles[count - 1 - item / per_tile];
-      attend(step, tile, static_cast<int>(item % per_tile),
-             scratch + thread * attention_scratch_floats(shape_.head_dim));
+      step.kernels.attention[static_cast<int>(step.cache->type())](
+          task(step, tile, static_cast<int>(item % per_tile),
+               scratch + thread * attention_scratch_floats(shape_.head_dim)));
     });
   }
 
  private:
+  // The most chunks that a tile's context has, when it takes more threads than there are items to
+  // have work for all: with few sequences that decode, on many cores. Else 1.
+  int64_t chunks_to_share(const StepContext& step, const Tile* tiles, int64_t items) const {
+    constexpr int64_t kItemsPerThread = 4;
+    if (items >= kItemsPerThread * step.pool.size()) return 1;
+    int64_t chunks = 1;
+    for (int64_t t = 0; t * shape_.kv_heads * splits_ < items; ++t) {
+      chunks = std::max(chunks, chunk_end(step, tiles[t]) - chunk_begin(step, tiles[t]));
+    }
+    const int64_t states = items * chunks * tile_rows_ * heads_per_item_;
+    return states <= kMaxStates ? chunks : 1;
+  }
+
+  int64_t chunk_begin(const StepContext& step, const Tile& tile) const {
+    return task(step, tile, 0, nullptr).oldest() / kChunkTokens;
+  }
+
+  int64_t chunk_end(const StepContext& step, const Tile& tile) const {
+    return (step.rows.positions[tile.row] + tile.rows - 1) / kChunkTokens + 1;
+  }
+
+  // Each chunk of each tile and head is an item of its own.
+  void share_chunks(const StepContext& step, const Tile* tiles, int64_t count, int64_t chunks,
+                    float* scratch) const {
+    const int64_t per_tile = int64_t{shape_.kv_heads} * splits_;
+    const int64_t state_floats =
+        int64_t{tile_rows_} * heads_per_item_ * attention_state_floats(shape_.head_dim);
+    float* states = scratch + step.pool.size() * attention_scratch_floats(shape_.head_dim);
+    const auto part = [&](int64_t item, int thread) {
+      AttentionTask part = task(step, tiles[item / per_tile], static_cast<int>(item % per_tile),
+                                scratch + thread * attention_scratch_floats(shape_.head_dim));
+      part.states = states + item * chunks * state_floats;
+      part.chunk_begin = chunk_begin(step, tiles[item / per_tile]);
+      part.chunk_end = chunk_end(step, tiles[item / per_tile]);
+      return part;
+    };
+    step.pool.parallel_for(count * per_tile * chunks, [&](int64_t item, int thread) {
+      AttentionTask mine = part(item / chunks, thread);
+      const int64_t chunk = mine.chunk_begin + item % chunks;
+      if (chunk >= mine.chunk_end) return;
+      mine.states +=
+          item % chunks * mine.rows * mine.heads * attention_state_floats(shape_.head_dim);
+      mine.chunk_begin = chunk;
+      mine.chunk_end = chunk + 1;
+      step.kernels.attention[static_cast<int>(step.cache->type())](mine);
+    });
+    step.pool.parallel_for(count * per_tile, [&](int64_t item, int thread) {
+      step.kernels.add_chunks(part(item, thread));
+    });
+  }
+
   int64_t max_tiles(int64_t tokens, int64_t sequences) const {
     return tokens / tile_rows_ + sequences;
   }
@@ -97,7 +156,7 @@ class AttentionOp final : public Op {
     });
   }
 
-  void attend(const StepContext& step, const Tile& tile, int part, float* scratch) const {
+  AttentionTask task(const StepContext& step, const Tile& tile, int part, float* scratch) const {
     const KvCache& cache = *step.cache;
     const int kv_head = part / splits_;
     const int first_head = part % splits_ * heads_per_item_;
@@ -105,7 +164,7 @@ class AttentionOp final : public Op {
     const int64_t at =
         tile.row * width + (int64_t{kv_head} * group_ + first_head) * shape_.head_dim;
     const uint8_t* k = cache.head(shape_.layer, kv_head);
-    step.kernels.attention[static_cast<int>(cache.type())]({
+    return {
         .q = step.values[inputs_[0]] + at,
         .q_stride = width,
         .out = step.values[outputs_[0]] + at,
@@ -121,7 +180,7 @@ class AttentionOp final : public Op {
         .scale = shape_.scale,
         .window = shape_.window,
         .scratch = scratch,
-    });
+    };
   }
 
   Shape shape_;

@@ -164,19 +164,26 @@ class ExpertsOp final : public Op {
                 const float* x, float* y) const {
     const int64_t columns = weight.columns();
     constexpr int64_t kPanels = 16;
-    const int64_t per_expert = (weight.panels() + kPanels - 1) / kPanels;
+    const auto items_of = [&](int group) {  // of one expert
+      const int64_t panels =
+          step.pool.share(weight.panels(), group + 1) - step.pool.share(weight.panels(), group);
+      return (panels + kPanels - 1) / kPanels;
+    };
+    int64_t totals[ThreadPool::kMaxGroups];
+    for (int g = 0; g < step.pool.groups(); ++g) totals[g] = weight.experts() * items_of(g);
     const int64_t scratch_bytes = linear_scratch_bytes(step.kernels, columns);
-    step.pool.parallel_for(weight.experts() * per_expert, [&](int64_t item, int thread) {
+    step.pool.parallel_for_groups(totals, [&](int group, int64_t item, int thread) {
+      const int64_t per_expert = items_of(group);
       const int64_t e = item / per_expert;
       const int64_t first = work.starts[e];
       const int64_t rows = work.starts[e + 1] - first;
       if (rows == 0) return;
-      const int64_t panel = item % per_expert * kPanels;
+      const int64_t panel = step.pool.share(weight.panels(), group) + item % per_expert * kPanels;
       step.kernels.linear[static_cast<int>(weight.format())](LinearTask{
           .panels = weight.panel(e, 0),
           .panel_bytes = weight.panel_bytes(),
           .panel_begin = panel,
-          .panel_end = std::min(weight.panels(), panel + kPanels),
+          .panel_end = std::min(step.pool.share(weight.panels(), group + 1), panel + kPanels),
           .rows = weight.rows(),
           .columns = columns,
           .x = x + first * columns,

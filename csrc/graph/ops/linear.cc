@@ -37,15 +37,18 @@ class LinearOp final : public Op {
           },
           step.kernels.tile_rows);
     }
-    int64_t total = 0;
-    for (const Part& part : parts_) total += items(part, rows, step).count();
+    int64_t totals[ThreadPool::kMaxGroups];
+    for (int g = 0; g < step.pool.groups(); ++g) {
+      totals[g] = 0;
+      for (const Part& part : parts_) totals[g] += items(part, rows, step, g).count();
+    }
     uint8_t* scratch = step.scratch + tile_bytes(rows);
     const int64_t scratch_bytes = linear_scratch_bytes(step.kernels, columns);
-    step.pool.parallel_for(total, [&](int64_t item, int thread) {
+    step.pool.parallel_for_groups(totals, [&](int group, int64_t item, int thread) {
       size_t p = 0;
       int64_t rest = item;
       for (;; ++p) {
-        const LinearItems cut = items(parts_[p], rows, step);
+        const LinearItems cut = items(parts_[p], rows, step, group);
         if (rest < cut.count()) {
           const float* bias = parts_[p].bias == nullptr ? nullptr : parts_[p].bias->data();
           run_linear_item(cut, rest, *parts_[p].weight, 0, rows, x, step.scratch, bias,
@@ -67,8 +70,8 @@ class LinearOp final : public Op {
     return (activation_tile_bytes(parts_[0].weight->columns(), rows) + 63) / 64 * 64;
   }
 
-  static LinearItems items(const Part& part, int64_t rows, const StepContext& step) {
-    return LinearItems(*part.weight, rows, step.kernels, step.pool.size());
+  static LinearItems items(const Part& part, int64_t rows, const StepContext& step, int group) {
+    return LinearItems(*part.weight, rows, step.kernels, step.pool, group);
   }
 
   RowKind rows_;
