@@ -123,10 +123,9 @@ void Executor::check_masks(const StepInput& input) const {
              " does not exist");
     }
   }
-  const int64_t vocabulary = graph_->width(graph_->logits());
-  if (input.masks != nullptr && input.masks->vocab_size() != vocabulary) {
+  if (input.masks != nullptr && input.masks->vocab_size() != graph_->vocabulary()) {
     refuse("the masks are for " + std::to_string(input.masks->vocab_size()) + " tokens, not " +
-           std::to_string(vocabulary));
+           std::to_string(graph_->vocabulary()));
   }
 }
 
