@@ -14,6 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ftllm import _core
+from ftllm.engine.matcher import MaskRequest
+
+# What a step gives in place of a sampled token.
+NO_LOGITS = -1  # no logit was finite
+ALL_EXCLUDED = -2  # the sampler's options exclude every token
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -32,13 +37,16 @@ class StepPlan:
     output_top: Int32Array  # (R,) how many most likely tokens to report, 0 to 20; -1: no logprob
     output_drafts: Int32Array  # (R,) tokens up to the row that its sampler counts as accepted
     samplers: tuple[_core.Sampler | None, ...]  # (R,) None where output_targets >= 0
+    output_masks: Int32Array  # (R,) row of `masks` that says what can be sampled; -1: anything
+    masks: _core.TokenMasks | None  # None: no row has one. Filled while the step runs
+    mask_requests: tuple[MaskRequest, ...]  # what to fill it with
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What a step computed for its R output rows."""
 
-    token_ids: Int32Array  # (R,) the sampled token, or the target; -1: no logit was finite
+    token_ids: Int32Array  # (R,) the sampled token or one of the above, or the target
     logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
     top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
     top_logprobs: Float32Array  # (R, max(output_top))

@@ -8,6 +8,7 @@ from ftllm.engine.request import Request, Sink
 from ftllm.engine.stats import EngineStats
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import Tokenizer
 
 
@@ -22,6 +23,10 @@ class EngineClient(Protocol):
 
     def abort(self, request_id: str) -> None: ...
 
+    def abort_all(self) -> int: ...
+
+    def reset_prefix_cache(self) -> None: ...
+
     def stats(self) -> EngineStats: ...
 
 
@@ -33,6 +38,9 @@ class ServedModel(Protocol):
 
     @property
     def engine(self) -> EngineClient: ...
+
+    @property
+    def model_type(self) -> str: ...  # the family's name, for the dialects that it speaks
 
     @property
     def tokenizer(self) -> Tokenizer: ...
@@ -47,4 +55,10 @@ class ServedModel(Protocol):
     def defaults(self) -> SamplingDefaults: ...
 
     @property
+    def grammars(self) -> GrammarCompiler: ...
+
+    @property
     def eos_token_ids(self) -> frozenset[int]: ...
+
+    @property
+    def summary(self) -> tuple[str, ...]: ...  # what was loaded, in lines for people

@@ -1,12 +1,27 @@
-"""Request schemas in /openapi.json. Routes read bodies themselves, so FastAPI cannot see them."""
+"""Bodies and answers in /openapi.json. Routes read and write them themselves, so FastAPI cannot
+see them."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from ftllm.server.schemas.answers import ErrorAnswer
+
 REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+def answers(schema: type[BaseModel], *, streams: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that answers with `schema`, or else with an error."""
+    good: dict[str, Any] = {"model": schema, "description": "The answer."}
+    if streams:
+        events = {"type": "string", "description": "Server-sent events, with stream: true."}
+        good["content"] = {"text/event-stream": {"schema": events}}
+    return {200: good, "default": {"model": ErrorAnswer, "description": "A refusal or failure."}}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, object]:
@@ -21,6 +36,7 @@ class DocumentedAPI(FastAPI):
     """FastAPI whose OpenAPI document also has `body_schemas`."""
 
     body_schemas: tuple[type[BaseModel], ...] = ()
+    public_paths: frozenset[str] | None = None  # that need no key; None = none does
 
     def openapi(self) -> dict[str, object]:
         if self.openapi_schema is None:
@@ -31,5 +47,20 @@ class DocumentedAPI(FastAPI):
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(definitions.get("$defs", {}))
+            if self.public_paths is not None:
+                _add_security(document, self.public_paths)
         assert self.openapi_schema is not None, "FastAPI.openapi() keeps its result"
         return self.openapi_schema
+
+
+def _add_security(document: dict[str, Any], public_paths: Collection[str]) -> None:
+    """Either header opens every path but the public ones."""
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    document["security"] = [{"bearer": []}, {"header": []}]
+    for path, operations in document["paths"].items():
+        if path in public_paths:
+            for operation in operations.values():
+                operation["security"] = []

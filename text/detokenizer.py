@@ -11,8 +11,8 @@ from ftllm.text.tokenizer import Tokenizer
 class IncrementalDetokenizer:
     """Emits text as soon as its characters are complete; O(1) a token.
 
-    All that `feed` and `finish` return, joined, equals `Tokenizer.decode` of all ids fed. With
-    `prompt_ids` the text continues that prompt, so that the first space counts.
+    All that `feed` and `finish` return, joined, equals `Tokenizer.decode` of all ids fed but the
+    `hidden_ids`. With `prompt_ids` the text continues that prompt, so that the first space counts.
     """
 
     def __init__(
@@ -20,10 +20,11 @@ class IncrementalDetokenizer:
         tokenizer: Tokenizer,
         *,
         skip_special_tokens: bool = True,
+        hidden_ids: frozenset[int] = frozenset(),
         prompt_ids: Sequence[int] = (),
     ) -> None:
-        self._tokenizer = tokenizer
-        self._skip = skip_special_tokens
+        self._token_bytes = tokenizer.token_bytes
+        self._hidden = tokenizer.special_ids | hidden_ids if skip_special_tokens else hidden_ids
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_start = tokenizer.drops_first_space and not any(
             tokenizer.visible_bytes(prompt_ids, skip_special_tokens=skip_special_tokens)
@@ -31,7 +32,8 @@ class IncrementalDetokenizer:
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """The characters that `token_ids` complete."""
-        data = b"".join(self._tokenizer.visible_bytes(token_ids, skip_special_tokens=self._skip))
+        hidden, token_bytes = self._hidden, self._token_bytes
+        data = b"".join([token_bytes(each) for each in token_ids if each not in hidden])
         if self._at_start and data:
             self._at_start = False
             data = data.removeprefix(b" ")
