@@ -28,9 +28,11 @@ from ftllm.server.routes import (
     live,
     load,
     log_level,
+    messages,
     models,
     ready,
     reset_prefix_cache,
+    responses,
     server_info,
     tokenize,
 )
@@ -40,6 +42,8 @@ from ftllm.server.routes import (
 from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.schemas.completions import CompletionRequest
 from ftllm.server.schemas.log_level import LogLevelRequest
+from ftllm.server.schemas.messages import CountTokensRequest, MessagesRequest
+from ftllm.server.schemas.responses import InputTokensRequest, ResponsesRequest
 from ftllm.server.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
@@ -57,11 +61,17 @@ ROUTES = (
     detokenize,
     completions,
     chat_completions,
+    responses,
+    messages,
 )
 ADMIN_ROUTES = (server_info, log_level, reset_prefix_cache, abort_requests)
 BODY_SCHEMAS = (
     ChatCompletionRequest,
     CompletionRequest,
+    ResponsesRequest,
+    InputTokensRequest,
+    MessagesRequest,
+    CountTokensRequest,
     TokenizeRequest,
     DetokenizeRequest,
     LogLevelRequest,

@@ -15,13 +15,15 @@ from ftllm.server.schemas.answers import ErrorAnswer
 REF_TEMPLATE = "#/components/schemas/{model}"
 
 
-def answers(schema: type[BaseModel], *, streams: bool = False) -> dict[int | str, dict[str, Any]]:
+def answers(
+    schema: type[BaseModel], *, streams: bool = False, error: type[BaseModel] = ErrorAnswer
+) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that answers with `schema`, or else with an error."""
     good: dict[str, Any] = {"model": schema, "description": "The answer."}
     if streams:
         events = {"type": "string", "description": "Server-sent events, with stream: true."}
         good["content"] = {"text/event-stream": {"schema": events}}
-    return {200: good, "default": {"model": ErrorAnswer, "description": "A refusal or failure."}}
+    return {200: good, "default": {"model": error, "description": "A refusal or failure."}}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from ftllm.server.in_flight import InFlight
 from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.settings import ServerSettings
-from ftllm.server.sse import EventStream
+from ftllm.server.sse import EventStream, StreamForm
 from ftllm.server.thinking import ThinkingPlanner
 from ftllm.text.thinking_switches import ThinkingSwitches
 
@@ -46,11 +46,11 @@ class Services:
         )
         template = model.chat_template
         switches = ThinkingSwitches() if template is None else template.thinking
-        thinking = ThinkingPlanner(
+        self.thinking = ThinkingPlanner(
             switches, self.dialects.reasoning_dialect, default=settings.think
         )
         self.turns = ChatTurns(
-            model, self.prompts, self.grammars, self._bridge, self.dialects, thinking
+            model, self.prompts, self.grammars, self._bridge, self.dialects, self.thinking
         )
 
     def close(self) -> None:
@@ -82,11 +82,21 @@ class Services:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
         return start_generation(self._bridge, self.model.tokenizer, plans, n=n)
 
-    def event_stream(self, frames: AsyncIterator[bytes], close: Callable[[], None]) -> EventStream:
+    def event_stream(
+        self,
+        frames: AsyncIterator[bytes],
+        close: Callable[[], None],
+        *,
+        form: StreamForm = StreamForm(),
+    ) -> EventStream:
         """Sends `frames`; `close` is called when the client hangs up, and at the end."""
         settings = self.settings
         return EventStream(
-            frames, close, hide_input=settings.hide_input, keep_alive=settings.keep_alive
+            frames,
+            close,
+            form=form,
+            hide_input=settings.hide_input,
+            keep_alive=settings.keep_alive,
         )
 
     def log_prompts(self, prompts: Sequence[Prompt], *, request_id: str) -> None:
