@@ -45,6 +45,7 @@ class AnswerBlocks:
         self.blocks: list[Block] = []
         self.finish_reason = ""
         self.stop_string: str | None = None
+        self.is_over = False  # nothing comes any more; without a finish reason, it was broken off
         self._is_open = False
 
     async def collect(self, answer: TurnAnswer) -> None:
@@ -55,6 +56,7 @@ class AnswerBlocks:
                     self.read(delta)
         finally:
             answer.close()
+            self.is_over = True
 
     def read(self, delta: TurnDelta) -> list[BlockEvent]:
         """What the delta brings. The last one, with the finish reason, ends the last block."""
@@ -70,6 +72,7 @@ class AnswerBlocks:
                 self._grow("call", call.arguments, (), events)
         if delta.finish_reason is not None:
             self._end(events)
+            self.is_over = True
             self.finish_reason = delta.finish_reason
             self.stop_string = delta.stop_string
         return events

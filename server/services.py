@@ -19,8 +19,10 @@ from ftllm.server.grammars import Grammars
 from ftllm.server.in_flight import InFlight
 from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, PromptPreparer
+from ftllm.server.response_store import ResponseStore
+from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
-from ftllm.server.sse import EventStream, StreamForm
+from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm
 from ftllm.server.thinking import ThinkingPlanner
 from ftllm.text.thinking_switches import ThinkingSwitches
 
@@ -53,7 +55,13 @@ class Services:
             model, self.prompts, self.grammars, self._bridge, self.dialects, self.thinking
         )
 
+        self.responses = ResponseStore(
+            max_count=settings.stored_responses, max_bytes=settings.stored_bytes
+        )
+        self.background = BackgroundResponses()
+
     def close(self) -> None:
+        self.background.close()
         self.prompts.close()
         self.model.grammars.close()
 
@@ -74,9 +82,10 @@ class Services:
         message = f"The model {name[:200]!r} does not exist; this server has {self.model.name!r}."
         raise RefusedError(ErrorReply(404, message, "model_not_found", "model"))
 
-    def answer_head(self, prefix: str) -> AnswerHead:
+    def answer_head(self, prefix: str, *, separator: str = "-") -> AnswerHead:
         """A new answer's identity; `prefix` tells the endpoint."""
-        return AnswerHead(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), self.model.name)
+        answer_id = f"{prefix}{separator}{uuid.uuid4().hex}"
+        return AnswerHead(answer_id, int(time.time()), self.model.name)
 
     def generate(self, plans: Sequence[ChoicePlan], *, n: int) -> Generation:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
@@ -87,7 +96,7 @@ class Services:
         frames: AsyncIterator[bytes],
         close: Callable[[], None],
         *,
-        form: StreamForm = StreamForm(),
+        form: StreamForm = OPENAI_STREAM,
     ) -> EventStream:
         """Sends `frames`; `close` is called when the client hangs up, and at the end."""
         settings = self.settings

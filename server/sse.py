@@ -32,6 +32,9 @@ class StreamForm:
     silence: bytes = COMMENT  # sent when nothing else has been for long
 
 
+OPENAI_STREAM: Final = StreamForm()
+
+
 @asynccontextmanager
 async def on_disconnect(receive: Receive, close: Callable[[], None]) -> AsyncIterator[None]:
     """Calls `close` as soon as the client hangs up while the block runs. The request's body must
@@ -102,8 +105,8 @@ class EventStream(Response):
 
     @asynccontextmanager
     async def _comments_in_silence(self, send: Send) -> AsyncIterator[None]:
-        """A sign of life after every `keep_alive` seconds without a frame, while the block runs: a long
-        prompt or queue must not look like a dead connection to clients and proxies."""
+        """A sign of life after every `keep_alive` seconds without a frame, while the block runs: a
+        long prompt or queue must not look like a dead connection to clients and proxies."""
         if not self._keep_alive:
             yield
             return

@@ -47,7 +47,9 @@ def _older_offer(body: ChatCompletionRequest) -> ToolOffer:
         return ToolOffer(tools=tools, parallel=False)
     if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
         _refuse("function_call", 'it must be "none", "auto" or {"name": …}')
-    allowed = known_function(choice["name"], frozenset(tool.name for tool in tools), "function_call.name")
+    allowed = known_function(
+        choice["name"], frozenset(tool.name for tool in tools), "function_call.name"
+    )
     return ToolOffer(tools=tools, required=True, allowed=allowed, parallel=False)
 
 

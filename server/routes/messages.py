@@ -31,7 +31,7 @@ def create_router(services: Services) -> APIRouter:
         prepared = await services.turns.prepare(messages_turn(body, services.thinking))
         services.log_prompts([prepared.prompt], request_id=request.state.request_id)
 
-        head = services.answer_head("msg")
+        head = services.answer_head("msg", separator="_")
         running, fills_context = start_within_context(
             services.turns, prepared, answer_id=head.answer_id
         )

@@ -57,8 +57,8 @@ class TextBlock(Schema):
 
 TextBlocks = Annotated[
     list[TextBlock],
-    BeforeValidator(_text_blocks, json_schema_input_type=str | list[JsonObject]),
     Field(fail_fast=True),
+    BeforeValidator(_text_blocks, json_schema_input_type=str | list[JsonObject]),
 ]
 
 
@@ -88,8 +88,8 @@ class InputMessage(Schema):
     role: Literal["user", "assistant", "system"]
     content: Annotated[
         list[ContentBlock],
-        BeforeValidator(_blocks, json_schema_input_type=str | list[JsonObject]),
         Field(fail_fast=True),
+        BeforeValidator(_blocks, json_schema_input_type=str | list[JsonObject]),
     ]
 
 
