@@ -119,7 +119,8 @@ def _read_tools(body: CountTokensRequest) -> ToolOffer:
         return ToolOffer(tools=tuple(tools.values()))
     if (choice.type == "tool") != (choice.name is not None):
         raise RequestError(
-            f"tool_choice has a name exactly when its type is 'tool', but it is {choice.type!r}.",
+            "tool_choice.name is there exactly when tool_choice.type is 'tool', but the type is"
+            f" {choice.type!r}.",
             param="tool_choice.name",
         )
     if choice.type == "none" or (choice.type == "auto" and not tools):
