@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from running_server import RunningServer
 
 from .servers import ServerFactory, sdk
+from .tool_results import tool_result
 
 pytestmark = pytest.mark.e2e
 
@@ -57,17 +58,6 @@ QUESTION = (
 )
 
 
-def call(name: str, arguments: str) -> str:
-    """Runs the function that the model asks for."""
-    parsed = json.loads(arguments)
-    assert parsed["city"] == "Paris"
-    if name == "get_weather":
-        assert parsed["unit"] in ("C", "F")
-        return "Snow and 3 degrees."
-    assert name == "get_population"
-    return "2,102,650 people."
-
-
 class Conversation:
     """The loop that every agent runs: ask, call, tell, ask again."""
 
@@ -98,7 +88,7 @@ class Conversation:
         for made in message.tool_calls:
             assert made.type == "function"
             self.called.append(made.function.name)
-            content = call(made.function.name, made.function.arguments)
+            content = tool_result(made.function.name, json.loads(made.function.arguments))
             self.messages.append({"role": "tool", "tool_call_id": made.id, "content": content})
         assert len(self.called) < 6
         return None
