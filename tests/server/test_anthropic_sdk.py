@@ -33,7 +33,7 @@ ASKED: Any = {
 
 @pytest.fixture
 def client(engine: FakeEngine) -> Iterator[Anthropic]:
-    settings = ServerSettings(api_keys=(KEY,), reasoning_parser="qwen3")
+    settings = ServerSettings(api_keys=(KEY,), tool_call_parser="hermes", reasoning_parser="qwen3")
     with (
         listening(create_app(tool_model(engine), settings)) as url,
         Anthropic(base_url=url, api_key=KEY, max_retries=0) as client,
