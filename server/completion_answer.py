@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.answer_frames import AnswerHead, FrameWriter
 from ftllm.server.choice_stream import ChoiceDelta
 from ftllm.server.generation import ChoiceResult, Generation, Usage
-from ftllm.server.json_text import encode_json
+from ftllm.server.json_text import INLINE_ENTRIES, encode_json
 from ftllm.server.logprob_json import completion_logprobs, prompt_logprobs
 from ftllm.text.tokenizer import Tokenizer
 
@@ -35,17 +37,31 @@ class CompletionAnswer:
         prompts = dict(enumerate(generation.prompt_ids)) if details.token_ids else {}
         while deltas := await generation.next_deltas():
             usage = generation.usage if details.continuous_usage else None
-            block = ""
-            for delta in deltas:
-                more = ""
-                if details.token_ids:
-                    if (prompt_ids := prompts.pop(delta.index, None)) is not None:
-                        more = f',"prompt_token_ids":{encode_json(prompt_ids)}'
-                    more += f',"token_ids":{encode_json(delta.token_ids)}'
-                block += writer.choice(self._delta(delta, more), usage=usage)
-            yield block.encode()
+            write = partial(self._block, writer, deltas, prompts, usage)
+            if sum(len(delta.logprobs) for delta in deltas) > INLINE_ENTRIES:  # an echo
+                yield await asyncio.to_thread(write)
+            else:
+                yield write()
         if details.include_usage:
             yield writer.usage(generation.usage).encode()
+
+    def _block(
+        self,
+        writer: FrameWriter,
+        deltas: Sequence[ChoiceDelta],
+        prompts: dict[int, Sequence[int]],
+        usage: Usage | None,
+    ) -> bytes:
+        """Frames of `deltas`. `prompts`: token ids of prompts that are still to be told."""
+        block = ""
+        for delta in deltas:
+            more = ""
+            if self._details.token_ids:
+                if (prompt_ids := prompts.pop(delta.index, None)) is not None:
+                    more = f',"prompt_token_ids":{encode_json(prompt_ids)}'
+                more += f',"token_ids":{encode_json(delta.token_ids)}'
+            block += writer.choice(self._delta(delta, more), usage=usage)
+        return block.encode()
 
     def _choice(self, index: int, choice: ChoiceResult) -> dict[str, object]:
         body: dict[str, object] = {

@@ -50,6 +50,11 @@ class ChoiceResult:
     prompt_logprobs: Sequence[TokenLogprobs | None] | None = None
     mean_logprob: float = 0.0  # of its tokens, if their log-probabilities were asked for
 
+    @property
+    def entries(self) -> int:
+        """Log-probabilities to be written, each of a token and the likeliest at its place."""
+        return len(self.logprobs) + len(self.prompt_logprobs or ())
+
 
 class Generation:
     """Sequences that are answered together: n choices of one prompt, or of several.

@@ -90,6 +90,8 @@ def _json_rule(answer: Grammar) -> str:
             code="unsupported_value",
         )
     schema = json.loads(answer.source)
+    if isinstance(schema, bool):
+        schema = {} if schema else {"not": {}}
     options = json_options(answer.whitespace)
     return f"%json {json.dumps({**schema, 'x-guidance': options}, ensure_ascii=False)}"
 

@@ -125,6 +125,20 @@ def test_quantized_llama(weights: str, kv: str, tmp_path: Path) -> None:
     check_everything(path, replace(_OPTIONS, kv_cache_dtype=kv), 70)
 
 
+@pytest.mark.parametrize("name", ["mistral", "qwen3"])
+def test_context_shared_by_threads(name: str, tmp_path: Path) -> None:
+    """A few rows behind a long context: there, many threads share one head's attention."""
+    path = write_model(load_row(name), tmp_path / "model")
+    options = replace(_OPTIONS, max_model_len=2048)
+    models = [build(path, replace(options, threads=threads)) for threads in (1, 8)]
+    ids = sequence(1101, 0, models[0].config.vocab_size)
+    blocks = list(range(-(-len(ids) // _BLOCK)))
+    for begin, end in ((0, 200), (200, 1000), (1000, 1023), (1023, 1024), (1024, 1101)):
+        part = Part(ids[begin:end], blocks, begin)
+        alone, shared = (logits(model.core, [part])[0] for model in models)
+        np.testing.assert_array_equal(shared, alone)
+
+
 @pytest.mark.parametrize(
     "dtype",
     ["bfloat16", "fp8", "int8", "int4", "int4g", "int4g32", "int4z64", "q2_k", "mxfp4", "nvfp4"],

@@ -21,6 +21,7 @@ from ftllm.text.tokenizer import Tokenizer
 
 CACHED_GRAMMARS = 128
 MAX_REASON_CHARS = 600
+MASKS_ON_ONE_THREAD = 8
 
 
 def _limits() -> LLParserLimits:
@@ -101,10 +102,18 @@ class GrammarCompiler:
         self._cache_lock = threading.Lock()
         self._vocabulary_lock = threading.Lock()
         self._made: GrammarVocabulary | None = None
+        self._prepared: Future[None] | None = None
         self._futures: OrderedDict[Grammar, Future[CompiledGrammar]] = OrderedDict()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def prepare(self) -> Future[None]:
+        """Begins to read the vocabulary, unless it is read; else the first grammar does."""
+        with self._cache_lock:
+            if self._prepared is None:
+                self._prepared = self._pool.submit(self._read_vocabulary)
+            return self._prepared
 
     def submit(self, grammar: Grammar) -> Future[CompiledGrammar]:
         """Begins to compile, unless it is known. The future raises `RequestError`, with
@@ -147,10 +156,16 @@ class GrammarCompiler:
                 matcher.add_own(rows[request.row])
 
     def _compute(self, jobs: Sequence[tuple[LLMatcher, int, list[int]]], masks: _Rows) -> None:
-        """At most two calls: without the GIL, which other threads may hold for long."""
+        """Many are one call: the GIL, which other threads may hold for long, is taken once. A few
+        are computed here: to wake llguidance's threads takes as long."""
         where = masks.address, masks.row_bytes, masks.rows
-        if single := [(bound, row) for bound, row, drafts in jobs if not drafts]:
+        single = [(bound, row) for bound, row, drafts in jobs if not drafts]
+        if len(single) > MASKS_ON_ONE_THREAD:
             self._executor.unsafe_compute_mask_ptr(single, *where)
+        else:
+            for bound, row in single:
+                address = masks.address + row * masks.row_bytes
+                bound.unsafe_compute_mask_ptr(address, masks.row_bytes)
         if drafted := [job for job in jobs if job[2]]:
             self._executor.unsafe_compute_mask_ptr_with_draft_token(drafted, *where)
 
@@ -179,6 +194,9 @@ class GrammarCompiler:
     @cached_property
     def _executor(self) -> LLExecutor:
         return LLExecutor(self._mask_threads)
+
+    def _read_vocabulary(self) -> None:
+        assert self._vocabulary().guidance is not None
 
     def _vocabulary(self) -> GrammarVocabulary:
         """Made when the first grammar arrives: it takes about a second for 150,000 tokens."""

@@ -38,6 +38,7 @@ _WORDS = {
 }
 _WHOLE_WORD = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _CLOSERS = {"{": "}", "[": "]"}
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class JsonPassage:
@@ -55,6 +56,11 @@ class JsonPassage:
         self._word: list[str] = []  # pieces of a number or literal that may go on
         self._comma = ""  # a comma and the space behind it: a bracket that closes would undo it
         self._last = ""  # the structural character before: one of { [ } ] , : or " for a string
+
+    @property
+    def in_string(self) -> bool:
+        """The text is inside a string, in double quotes."""
+        return self._quote == '"'
 
     def feed(self, text: str, pos: int) -> int:
         """Read `text` from `pos`; the place where it stopped, before an escape that is cut in two
@@ -222,4 +228,4 @@ def decoded_string(text: str) -> str | None:
 
 def escaped(text: str) -> str:
     """`text` as it stands between the quotes of a JSON string."""
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    return _encode(text)[1:-1]

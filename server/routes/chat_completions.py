@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.chat_answer import ChatAnswer
 from ftllm.server.chat_request import chat_turn
-from ftllm.server.json_text import json_response
+from ftllm.server.json_text import json_answer
 from ftllm.server.openapi import answers, json_body
 from ftllm.server.refusals import (
     refuse_stream_options,
@@ -51,6 +51,11 @@ def create_router(services: Services) -> APIRouter:
             return services.event_stream(frames, running.close)
         async with on_disconnect(request.receive, running.close):
             choices = await running.collect()
-        return json_response(answer.body(choices, running.usage))
+        return await json_answer(
+            lambda: answer.body(choices, running.usage),
+            entries=sum(
+                len(choice.logprobs) + len(choice.prompt_logprobs or ()) for choice in choices
+            ),
+        )
 
     return router

@@ -13,7 +13,7 @@ from ftllm.sampling_params import SamplingParams
 from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.best_of import best_choices
 from ftllm.server.completion_answer import CompletionAnswer
-from ftllm.server.json_text import json_response
+from ftllm.server.json_text import json_answer
 from ftllm.server.openapi import answers, json_body
 from ftllm.server.prompts import TextOptions
 from ftllm.server.refusals import (
@@ -82,7 +82,10 @@ def create_router(services: Services) -> APIRouter:
         async with on_disconnect(request.receive, generation.close):
             drawn = await generation.collect()
         choices = best_choices(drawn, n=body.choices, best_of=params.n)
-        return json_response(answer.body(choices, generation.usage))
+        return await json_answer(
+            lambda: answer.body(choices, generation.usage),
+            entries=sum(choice.entries for choice in choices),
+        )
 
     return router
 

@@ -11,7 +11,7 @@ from ftllm.server.json_text import json_response
 from ftllm.server.messages_answer import MESSAGES_STREAM, MessagesAnswer
 from ftllm.server.messages_turn import counted_turn, messages_turn, start_within_context
 from ftllm.server.openapi import answers, json_body
-from ftllm.server.schemas.answers import CountedTokens, MessagesError, MessagesReply
+from ftllm.server.schemas.answers import CountedTokens, MessagesReply
 from ftllm.server.schemas.messages import CountTokensRequest, MessagesRequest
 from ftllm.server.services import Services
 from ftllm.server.sse import on_disconnect
@@ -23,7 +23,7 @@ def create_router(services: Services) -> APIRouter:
     @router.post(
         "/v1/messages",
         openapi_extra=json_body(MessagesRequest),
-        responses=answers(MessagesReply, streams=True, error=MessagesError),
+        responses=answers(MessagesReply, streams=True),
     )
     async def create_message(request: Request) -> Response:
         body = await services.bodies.read(request, MessagesRequest)
@@ -49,7 +49,7 @@ def create_router(services: Services) -> APIRouter:
     @router.post(
         "/v1/messages/count_tokens",
         openapi_extra=json_body(CountTokensRequest),
-        responses=answers(CountedTokens, error=MessagesError),
+        responses=answers(CountedTokens),
     )
     async def count_tokens(request: Request) -> Response:
         body = await services.bodies.read(request, CountTokensRequest)

@@ -58,6 +58,7 @@ class ChatMessage(Schema):
     refusal: str | None = None
     annotations: JsonValue = None
     audio: JsonValue = None
+    parsed: JsonValue = None
 
 
 class ChatCompletionRequest(SamplingFields):

@@ -1,8 +1,17 @@
-"""What the functions that tests offer to a model give back."""
+"""What the functions that tests offer to a model give back, and the report made of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
+
+REPORT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"weather": {"type": "string"}, "inhabitants": {"type": "string"}},
+    "required": ["weather", "inhabitants"],
+    "additionalProperties": False,
+}
 
 
 def tool_result(name: str, arguments: Mapping[str, object]) -> str:
@@ -13,3 +22,10 @@ def tool_result(name: str, arguments: Mapping[str, object]) -> str:
         return "Snow and 3 degrees."
     assert name == "get_population"
     return "2,102,650 people."
+
+
+def check_report(text: str) -> None:
+    """It can only be known from the results."""
+    report = json.loads(text)
+    assert "snow" in report["weather"].lower()
+    assert "2,102,650" in report["inhabitants"]

@@ -27,7 +27,10 @@ CHECKS = [
     response_schema_conformance,
 ]
 
-REQUIRED = ("prompt", "messages", "tokens", "level", "input", "query", "documents")
+REQUIRED = (
+    *("prompt", "messages", "tokens", "level"),
+    *("input", "query", "documents", "text_1", "text_2"),
+)
 MOST_FIELDS = 4
 
 

@@ -225,6 +225,7 @@ def fake_model(
         eos_token_ids=eos_token_ids,
         summary=("model scripted",),
         grammars=GrammarCompiler(tokenizer, vocab_size=VOCAB_SIZE, eos_token_ids=eos_token_ids),
+        model_type="scripted",
     )
     return model, engine
 

@@ -159,6 +159,14 @@ def test_offsets_are_true(api: Api, engine: FakeEngine) -> None:
     assert logprobs["text_offset"] == [0, 0, 1, 1, 1, 1, 2, 3, 8, 8, 9, 10, 11, 16]
 
 
+def test_a_long_echo_with_logprobs(api: Api) -> None:
+    """Long enough to be written beside the event loop, whole and streamed."""
+    (choice,) = api.complete("x" * 300, echo=True, logprobs=1).json()["choices"]
+    assert len(choice["logprobs"]["tokens"]) == 304
+    chunks = chunks_of(api.complete("x" * 300, echo=True, logprobs=1, stream=True))
+    assert chunks[0]["choices"][0]["logprobs"]["tokens"] == ["<bos>", *["x"] * 300]
+
+
 def test_echo(api: Api) -> None:
     assert api.complete("Say: ", echo=True).json()["choices"][0]["text"] == "Say: Hello world!"
     ids = [BOS, *b"Say: "]
