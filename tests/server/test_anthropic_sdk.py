@@ -85,9 +85,9 @@ def test_tokens_are_counted(client: Anthropic) -> None:
 
 def test_errors_become_exceptions(client: Anthropic, engine: FakeEngine) -> None:
     with pytest.raises(anthropic.NotFoundError, match="claude"):
-        client.messages.create(**{**ASKED, "model": "claude-opus-4-5"})
+        client.messages.create(**{**ASKED, "model": "claude-none"})
     with pytest.raises(anthropic.BadRequestError, match="top_p") as refused:
-        client.messages.create(**ASKED, top_p=7.0)
+        client.messages.create(**ASKED, extra_body={"top_p": 7.0})
     assert refused.value.request_id
     wrong = client.with_options(api_key="sk-wrong")
     with pytest.raises(anthropic.AuthenticationError):
