@@ -105,6 +105,27 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = "auto",
+    stored_responses: Annotated[
+        int,
+        typer.Option(
+            "--stored_responses",
+            min=0,
+            metavar="N",
+            help="Answers of /v1/responses that are kept in memory, the oldest making way; 0 ="
+            " none.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = 1000,
+    stored_megabytes: Annotated[
+        int,
+        typer.Option(
+            "--stored_megabytes",
+            min=0,
+            metavar="N",
+            help="What these may have together, with the conversations before them.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = 256,
     hide_input: Annotated[
         bool,
         typer.Option(
@@ -139,6 +160,8 @@ def server(
         tool_call_parser=tool_call_parser,
         reasoning_parser=reasoning_parser,
         think=think,
+        stored_responses=stored_responses,
+        stored_bytes=stored_megabytes * 2**20,
         hide_input=hide_input,
         lenient=lenient,
     )

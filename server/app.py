@@ -29,9 +29,11 @@ from ftllm.server.routes import (
     live,
     load,
     log_level,
+    messages,
     models,
     ready,
     reset_prefix_cache,
+    responses,
     scoring,
     server_info,
     tokenize,
@@ -42,7 +44,9 @@ from ftllm.server.routes import (
 from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.schemas.completions import CompletionRequest
 from ftllm.server.schemas.log_level import LogLevelRequest
+from ftllm.server.schemas.messages import CountTokensRequest, MessagesRequest
 from ftllm.server.schemas.pooling import EmbeddingRequest, RerankRequest, ScoreRequest
+from ftllm.server.schemas.responses import InputTokensRequest, ResponsesRequest
 from ftllm.server.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
@@ -60,6 +64,8 @@ ROUTES = (
     detokenize,
     completions,
     chat_completions,
+    responses,
+    messages,
     embeddings,
     scoring,
 )
@@ -67,6 +73,10 @@ ADMIN_ROUTES = (server_info, log_level, reset_prefix_cache, abort_requests)
 BODY_SCHEMAS = (
     ChatCompletionRequest,
     CompletionRequest,
+    ResponsesRequest,
+    InputTokensRequest,
+    MessagesRequest,
+    CountTokensRequest,
     EmbeddingRequest,
     RerankRequest,
     ScoreRequest,

@@ -80,7 +80,7 @@ class KeyGate:
         if scope["type"] == "http" and scope["path"] not in PUBLIC_PATHS:
             refusal = self._refusal(scope)
             if refusal is not None:
-                await error_response(refusal)(scope, receive, send)
+                await error_response(refusal, path=scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

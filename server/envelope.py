@@ -12,7 +12,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftllm.errors import EngineStoppedError
-from ftllm.server.errors import ClientDisconnectedError, error_response, is_expected, reply_for
+from ftllm.server.errors import (
+    ClientDisconnectedError,
+    error_response,
+    is_expected,
+    is_messages_path,
+    reply_for,
+)
 from ftllm.server.in_flight import InFlight
 from ftllm.server.request_id import choose_request_id
 
@@ -44,7 +50,10 @@ class RequestEnvelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if is_messages_path(scope["path"]):
+                    headers["request-id"] = request_id  # Anthropic's name of it
             await send(message)
 
         counted = self._in_flight.one() if scope["method"] == "POST" else nullcontext()
@@ -59,7 +68,8 @@ class RequestEnvelope:
                 log_failure(error, request_id=request_id, hide_input=self._hide_input)
             if status:  # too late for another status: an unfinished body tells the client
                 return
-            response = error_response(reply_for(error, request_id=request_id))
+            reply = reply_for(error, request_id=request_id)
+            response = error_response(reply, path=scope["path"])
             if not isinstance(error, ClientDisconnectedError):
                 await response(scope, receive, send_with_id)
             status = response.status_code

@@ -24,8 +24,10 @@ from ftllm.server.model import ServedModel
 from ftllm.server.pooled import PooledResult, PooledRun
 from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
+from ftllm.server.response_store import ResponseStore
+from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
-from ftllm.server.sse import EventStream, on_disconnect
+from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm, on_disconnect
 from ftllm.server.thinking import ThinkingPlanner
 from ftllm.text.thinking_switches import ThinkingSwitches
 
@@ -52,14 +54,20 @@ class Services:
         )
         template = model.chat_template
         switches = ThinkingSwitches() if template is None else template.thinking
-        thinking = ThinkingPlanner(
+        self.thinking = ThinkingPlanner(
             switches, self.dialects.reasoning_dialect, default=settings.think
         )
         self.turns = ChatTurns(
-            model, self.prompts, self.grammars, self._bridge, self.dialects, thinking
+            model, self.prompts, self.grammars, self._bridge, self.dialects, self.thinking
         )
 
+        self.responses = ResponseStore(
+            max_count=settings.stored_responses, max_bytes=settings.stored_bytes
+        )
+        self.background = BackgroundResponses()
+
     def close(self) -> None:
+        self.background.close()
         self.prompts.close()
         self.model.grammars.close()
 
@@ -80,9 +88,10 @@ class Services:
         message = f"The model {name[:200]!r} does not exist; this server has {self.model.name!r}."
         raise RefusedError(ErrorReply(404, message, "model_not_found", "model"))
 
-    def answer_head(self, prefix: str) -> AnswerHead:
+    def answer_head(self, prefix: str, *, separator: str = "-") -> AnswerHead:
         """A new answer's identity; `prefix` tells the endpoint."""
-        return AnswerHead(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), self.model.name)
+        answer_id = f"{prefix}{separator}{uuid.uuid4().hex}"
+        return AnswerHead(answer_id, int(time.time()), self.model.name)
 
     def generate(self, plans: Sequence[ChoicePlan], *, n: int) -> Generation:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
@@ -97,11 +106,21 @@ class Services:
         async with on_disconnect(request.receive, run.close):
             return await run.collect()
 
-    def event_stream(self, frames: AsyncIterator[bytes], close: Callable[[], None]) -> EventStream:
+    def event_stream(
+        self,
+        frames: AsyncIterator[bytes],
+        close: Callable[[], None],
+        *,
+        form: StreamForm = OPENAI_STREAM,
+    ) -> EventStream:
         """Sends `frames`; `close` is called when the client hangs up, and at the end."""
         settings = self.settings
         return EventStream(
-            frames, close, hide_input=settings.hide_input, keep_alive=settings.keep_alive
+            frames,
+            close,
+            form=form,
+            hide_input=settings.hide_input,
+            keep_alive=settings.keep_alive,
         )
 
     def log_prompts(self, prompts: Sequence[Prompt], *, request_id: str) -> None:

@@ -28,6 +28,8 @@ class ServerSettings:
     tool_call_parser: str = "auto"  # how the model writes tool calls: a dialect, auto or none
     reasoning_parser: str = "auto"  # how it marks its thinking: the same
     think: str = "auto"  # whether it thinks when a request does not say: auto, on or off
+    stored_responses: int = 1000  # of /v1/responses, in memory; 0 = none are stored
+    stored_bytes: int = 256 * 1024 * 1024  # that they have together, about
     keep_alive: float = 15.0  # seconds of silence in a stream before a comment is sent; 0 = never
     stall_timeout: float = 60.0  # seconds one engine step may take before /health fails
     shutdown_timeout: int = 30  # seconds that running requests get to finish
@@ -47,6 +49,9 @@ class ServerSettings:
             raise OptionError(f"think is {self.think!r}; it must be auto, on or off.")
         if not 0 <= self.keep_alive < math.inf:
             raise OptionError(f"keep_alive is {self.keep_alive}; it must be 0 or more seconds.")
+        for name in ("stored_responses", "stored_bytes"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         for name in ("max_body_bytes", "max_choices", "text_threads"):
             value = getattr(self, name)
             if value < 1:
