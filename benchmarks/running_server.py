@@ -27,7 +27,8 @@ def ftllm_command() -> str:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would change how a server behaves."""
-    return {name: value for name, value in os.environ.items() if name != "FTLLM_API_KEYS"}
+    keys = ("FTLLM_API_KEYS", "FTLLM_ADMIN_API_KEYS")
+    return {name: value for name, value in os.environ.items() if name not in keys}
 
 
 class RunningServer:

@@ -1,48 +1,61 @@
 """Where a server's API keys come from: flags, files and the environment."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ftllm.errors import OptionError
 
 ENVIRONMENT_VARIABLE = "FTLLM_API_KEYS"  # comma separated
+ADMIN_ENVIRONMENT_VARIABLE = "FTLLM_ADMIN_API_KEYS"
+
+
+@dataclass(frozen=True)
+class KeySources:
+    """Keys that were given as such, and files that hold more."""
+
+    keys: tuple[str, ...]
+    files: tuple[Path, ...]
 
 
 def collect_api_keys(
-    given: Sequence[str], key_file: Path | None, environment: Mapping[str, str]
-) -> tuple[str, ...]:
-    """All keys, without repetitions. `given` holds keys or @FILE; a file has one key a line, and
-    its empty lines and lines that start with # do not count.
+    given: Sequence[str], key_files: Sequence[Path], environment: Mapping[str, str]
+) -> KeySources:
+    """All keys and files, without repetitions. `given` holds keys or @FILE.
 
     Raises `OptionError` when a key is empty or a file cannot be read or holds none, so that a
     mistake never leaves a server open.
     """
-    return tuple(dict.fromkeys(_all_keys(given, key_file, environment)))
+    from ftllm.server.key_file import read_key_file  # here, so that --help loads no server
+
+    keys = [*_flag_keys(given, "--api_key"), *_environment_keys(environment, ENVIRONMENT_VARIABLE)]
+    files = [*(Path(key[1:]) for key in given if key.startswith("@")), *key_files]
+    for path in files:
+        read_key_file(path)
+    return KeySources(tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(files)))
 
 
-def _all_keys(
-    given: Sequence[str], key_file: Path | None, environment: Mapping[str, str]
-) -> Iterator[str]:
+def collect_admin_keys(given: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Of `given`, keys or @FILE, and the environment. Raises `OptionError` as above."""
+    from ftllm.server.key_file import read_key_file
+
+    keys = [*_flag_keys(given, "--admin_api_key")]
+    keys += _environment_keys(environment, ADMIN_ENVIRONMENT_VARIABLE)
     for key in given:
         if key.startswith("@"):
-            yield from _read_keys(Path(key[1:]))
-        elif not key.strip():
-            raise OptionError("--api_key is empty; give a key, or leave the flag out.")
-        else:
+            keys += [each.key for each in read_key_file(Path(key[1:]))]
+    return tuple(dict.fromkeys(keys))
+
+
+def _flag_keys(given: Sequence[str], flag: str) -> Iterator[str]:
+    for key in given:
+        if not key.strip():
+            raise OptionError(f"{flag} is empty; give a key, or leave the flag out.")
+        if not key.startswith("@"):
             yield key.strip()
-    if key_file is not None:
-        yield from _read_keys(key_file)
-    for key in environment.get(ENVIRONMENT_VARIABLE, "").split(","):
+
+
+def _environment_keys(environment: Mapping[str, str], name: str) -> Iterator[str]:
+    for key in environment.get(name, "").split(","):
         if key.strip():
             yield key.strip()
-
-
-def _read_keys(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"The API key file {path} cannot be read: {error}") from error
-    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not keys:
-        raise OptionError(f"The API key file {path} holds no key; write one key a line.")
-    return keys

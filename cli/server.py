@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ftllm.cli.api_keys import collect_api_keys
+from ftllm.cli.api_keys import collect_admin_keys, collect_api_keys
 from ftllm.cli.load_options import load_options
 from ftllm.cli.verb import option_group, reports_errors
 
@@ -45,15 +45,66 @@ def server(
         ),
     ] = None,
     api_key_file: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--api_key_file",
             metavar="FILE",
-            help="A file with one key a line.",
+            help="A file with a key and, if wanted, a name a line, or YAML; repeatable. Read again"
+            " on SIGHUP.",
             show_default=False,
             rich_help_panel=SERVER_PANEL,
         ),
     ] = None,
+    admin_api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--admin_api_key",
+            metavar="KEY|@FILE",
+            help="A key for admin routes, and for all others; repeatable. FTLLM_ADMIN_API_KEYS"
+            " is another way.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
+    keep_alive: Annotated[
+        float,
+        typer.Option(
+            "--keep_alive",
+            min=0,
+            metavar="SECONDS",
+            help="Silence in a stream after which a comment is sent, so that nobody hangs up; 0 ="
+            " never.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = 15.0,
+    tool_call_parser: Annotated[
+        str,
+        typer.Option(
+            "--tool_call_parser",
+            metavar="NAME|auto|none",
+            help="How the model writes tool calls. auto: told by its chat template.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
+    reasoning_parser: Annotated[
+        str,
+        typer.Option(
+            "--reasoning_parser",
+            metavar="NAME|auto|none",
+            help="How the model marks its thinking. auto: told by its chat template.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
+    think: Annotated[
+        str,
+        typer.Option(
+            "--think",
+            metavar="auto|on|off",
+            help="Whether the model thinks when a request does not say. auto: as its chat template"
+            " has it.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "auto",
     hide_input: Annotated[
         bool,
         typer.Option(
@@ -77,10 +128,17 @@ def server(
     from ftllm.server.run import serve
     from ftllm.server.settings import ServerSettings
 
+    keys = collect_api_keys(api_key or (), api_key_file or (), os.environ)
     settings = ServerSettings(
         host=host,
         port=port,
-        api_keys=collect_api_keys(api_key or (), api_key_file, os.environ),
+        api_keys=keys.keys,
+        api_key_files=keys.files,
+        admin_api_keys=collect_admin_keys(admin_api_key or (), os.environ),
+        keep_alive=keep_alive,
+        tool_call_parser=tool_call_parser,
+        reasoning_parser=reasoning_parser,
+        think=think,
         hide_input=hide_input,
         lenient=lenient,
     )

@@ -24,6 +24,7 @@ class BlockTables:
         self._cache = cache
         self._index = cache if cache is not None else PrefixCache(limits.block_size)
         self.blocks = KvBlocks(limits.num_blocks, self._index)
+        self._era = 0  # entries of an earlier one are found no more
         width = -(-limits.context_len // limits.block_size)
         self._rows: Int32Array = np.full((limits.max_batch, width), -1, np.int32)
         self._free_slots = list(range(limits.max_batch - 1, -1, -1))
@@ -40,6 +41,11 @@ class BlockTables:
     def cached_blocks(self) -> int:
         return len(self._index)
 
+    def reset_cache(self) -> None:
+        """Nothing computed so far is found again; running sequences keep what they hold."""
+        self._era += 1
+        self.blocks.free_idle()
+
     def admit(self, seq: Sequence, *, spare: int) -> bool:
         """Give `seq` a row and the blocks of all its tokens, sharing those of a cached prefix.
 
@@ -48,7 +54,7 @@ class BlockTables:
         if seq.blocked_at == self.blocks.releases:  # nothing came back since the last try
             return False
         searched = self._cache is not None and seq.prompt_logprobs is None
-        hits = self._index.lookup(seq.tokens, seq.request.cache_salt) if searched else []
+        hits = self._index.lookup(seq.tokens, self._salt(seq)) if searched else []
         needed = -(-len(seq.tokens) // self._block_size) - len(hits)
         revived = sum(self.blocks.is_idle(entry.block) for entry in hits)
         if needed + revived + spare > self.blocks.available:
@@ -98,7 +104,7 @@ class BlockTables:
             block = seq.blocks[place]
             parent = seq.cached[-1] if seq.cached else None
             content = tuple(seq.tokens[seq.next_full - size : seq.next_full])
-            entry = self._index.insert(block, parent, seq.request.cache_salt, content)
+            entry = self._index.insert(block, parent, self._salt(seq), content)
             if entry is None:
                 seq.next_full = 0
                 return
@@ -144,6 +150,9 @@ class BlockTables:
                 assert block not in self._index, f"{name} would write cached block {block}"
         assert np.array_equal(self._rows, expected), "the table does not match the sequences"
         self.blocks.check(block for seq in sequences for block in seq.blocks)
+
+    def _salt(self, seq: Sequence) -> str:
+        return f"{self._era} {seq.request.cache_salt}"
 
     def _append(self, seq: Sequence, block: int) -> None:
         self._rows[seq.slot, len(seq.blocks)] = block

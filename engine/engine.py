@@ -36,6 +36,10 @@ class _Live:
     sink: Sink
 
 
+class _Reset:
+    """Left in the inbox: empty the prefix cache."""
+
+
 class Engine:
     """Serves requests with one executor. Every accepted request gets exactly one `FinishedEvent`.
 
@@ -58,7 +62,7 @@ class Engine:
         self._thread: threading.Thread | None = None
         # Guards the four fields below; also signals the engine's thread that something arrived.
         self._wakeup = threading.Condition()
-        self._inbox: list[_Live | str] = []  # submits, and ids to abort, in order of arrival
+        self._inbox: list[_Live | str | _Reset] = []  # submits, ids to abort …, as they arrived
         self._live: dict[str, _Live] = {}
         self._stopped = ""  # why no more requests are taken
         self._rejected = 0
@@ -123,6 +127,19 @@ class Engine:
             if request_id in self._live:
                 self._inbox.append(request_id)
                 self._wakeup.notify()
+
+    def abort_all(self) -> int:
+        """Abort every request that is live, and tell how many these are. From any thread."""
+        with self._wakeup:
+            self._inbox += self._live
+            self._wakeup.notify()
+            return len(self._live)
+
+    def reset_prefix_cache(self) -> None:
+        """Requests that are submitted later share no prefix with earlier ones. From any thread."""
+        with self._wakeup:
+            self._inbox.append(_Reset())
+            self._wakeup.notify()
 
     def stats(self) -> EngineStats:
         """From any thread; numbers that change during the call may be of different steps."""
@@ -206,6 +223,8 @@ class Engine:
         for message in inbox:
             if isinstance(message, _Live):
                 self._scheduler.add(message.seq)
+            elif isinstance(message, _Reset):
+                self._scheduler.tables.reset_cache()
             elif (event := self._scheduler.abort(message)) is not None:
                 self._deliver({message: [event]})
         return True

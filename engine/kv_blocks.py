@@ -65,6 +65,14 @@ class KvBlocks:
         else:
             self._free.append(block)
 
+    def free_idle(self) -> None:
+        """Forget the content of idle blocks. Blocks in use keep theirs: a block is in use only
+        together with those of its prefix, so no entry loses the one before it."""
+        while self._idle:
+            block, _ = self._idle.popitem()
+            self._cache.forget(block)
+            self._free.append(block)
+
     def check(self, held: Iterable[int]) -> None:
         """Assert that counts and places agree with `held`, every reference of live sequences."""
         references = Counter(held)

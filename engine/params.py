@@ -10,6 +10,8 @@ from ftllm.errors import RequestError
 MAX_LOGPROBS = 20  # OpenAI's limit for top_logprobs
 MAX_LOGIT_BIAS = 1024
 MAX_STOP_TOKENS = 1024
+MAX_BAD_WORDS = 1024
+MAX_BAD_WORD_TOKENS = 64  # a longer sequence hardly occurs anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class SamplingParams:
     max_tokens: int | None = None  # None = up to the context's end
     min_tokens: int = 0  # stop tokens cannot be sampled before
     stop_token_ids: frozenset[int] = frozenset()  # end-of-sequence ids included by the caller
+    allowed_token_ids: frozenset[int] | None = None  # nothing else is sampled; None = all
+    bad_words: tuple[tuple[int, ...], ...] = ()  # token sequences that the output never holds
     logprobs: int | None = None  # None = off; n = the sampled token's and the n most likely
     prompt_logprobs: int | None = None  # the same for every prompt token but the first
 
@@ -75,6 +79,37 @@ class SamplingParams:
                 f"stop_token_ids has {len(self.stop_token_ids)} entries; at most"
                 f" {MAX_STOP_TOKENS} are allowed.",
                 param="stop_token_ids",
+            )
+        self._check_bad_words()
+        self._check_allowed()
+
+    def _check_bad_words(self) -> None:
+        if len(self.bad_words) > MAX_BAD_WORDS:
+            raise RequestError(
+                f"bad_words gives {len(self.bad_words)} token sequences; at most {MAX_BAD_WORDS}"
+                " are allowed.",
+                param="bad_words",
+            )
+        for length in map(len, self.bad_words):
+            if not 1 <= length <= MAX_BAD_WORD_TOKENS:
+                raise RequestError(
+                    f"bad_words holds a word of {length} tokens; each must have from 1 to"
+                    f" {MAX_BAD_WORD_TOKENS}.",
+                    param="bad_words",
+                )
+
+    def _check_allowed(self) -> None:
+        """Something must be left to sample, at the first token at least."""
+        if self.allowed_token_ids is None:
+            return
+        excluded = {word[0] for word in self.bad_words if len(word) == 1}
+        if self.min_tokens > 0:
+            excluded |= self.stop_token_ids
+        if self.allowed_token_ids <= excluded:
+            raise RequestError(
+                "allowed_token_ids leaves no token to sample: the list is empty, or bad_words and"
+                " min_tokens exclude all of it. Name at least one other token.",
+                param="allowed_token_ids",
             )
 
 

@@ -15,6 +15,10 @@ import numpy.typing as npt
 
 from ftllm import _core
 
+# What a step gives in place of a sampled token.
+NO_LOGITS = -1  # no logit was finite
+ALL_EXCLUDED = -2  # the sampler's options exclude every token
+
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
 
@@ -38,7 +42,7 @@ class StepPlan:
 class StepResult:
     """What a step computed for its R output rows."""
 
-    token_ids: Int32Array  # (R,) the sampled token, or the target; -1: no logit was finite
+    token_ids: Int32Array  # (R,) the sampled token or one of the above, or the target
     logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
     top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
     top_logprobs: Float32Array  # (R, max(output_top))

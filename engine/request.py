@@ -21,7 +21,7 @@ class Request:
 
 
 class FinishReason(str, Enum):
-    STOP = "stop"  # a stop token (the last id of the last TokensEvent)
+    STOP = "stop"  # a stop token (the last id of the last TokensEvent), or no token is allowed
     LENGTH = "length"  # max_tokens or the context's end
     ABORTED = "aborted"  # Engine.abort
     ERROR = "error"  # FinishedEvent.error says what

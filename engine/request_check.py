@@ -16,6 +16,9 @@ def check_request(request: Request, limits: EngineLimits, vocab_size: int) -> No
     _check_ids("prompt", request.prompt_ids, vocab_size)
     _check_ids("logit_bias", request.params.logit_bias, vocab_size)
     _check_ids("stop_token_ids", request.params.stop_token_ids, vocab_size)
+    _check_ids("allowed_token_ids", request.params.allowed_token_ids or (), vocab_size)
+    for word in request.params.bad_words:
+        _check_ids("bad_words", word, vocab_size)
     prompt, limit = len(request.prompt_ids), limits.context_len
     if limit < limits.max_model_len:
         whose = f"The KV cache of this server holds {limit} tokens"

@@ -27,6 +27,8 @@ class SamplerFactory(Protocol):
         seed: int,
         min_tokens: int,
         stop_token_ids: Sequence[int],
+        allowed_token_ids: Sequence[int] | None,
+        bad_words: Sequence[Sequence[int]],
         prompt_ids: Sequence[int],
     ) -> _core.Sampler: ...
 
@@ -34,6 +36,7 @@ class SamplerFactory(Protocol):
 def make_sampler(factory: SamplerFactory, request: Request) -> _core.Sampler:
     """Seeds are unsigned 64-bit: negative ones wrap around, a missing one is drawn."""
     params = request.params
+    allowed = params.allowed_token_ids
     seed = secrets.randbits(64) if params.seed is None else params.seed % 2**64
     return factory(
         temperature=params.temperature,
@@ -47,5 +50,7 @@ def make_sampler(factory: SamplerFactory, request: Request) -> _core.Sampler:
         seed=seed,
         min_tokens=params.min_tokens,
         stop_token_ids=sorted(params.stop_token_ids),
+        allowed_token_ids=None if allowed is None else sorted(allowed),
+        bad_words=params.bad_words,
         prompt_ids=request.prompt_ids,
     )

@@ -17,7 +17,7 @@ from operator import attrgetter
 
 from ftllm.engine.block_tables import BlockTables
 from ftllm.engine.engine_config import EngineLimits
-from ftllm.engine.plan import StepPlan
+from ftllm.engine.plan import ALL_EXCLUDED, StepPlan
 from ftllm.engine.plan_builder import Chunk, build_plan
 from ftllm.engine.prefix_cache import PrefixCache
 from ftllm.engine.readout import Readout
@@ -213,10 +213,10 @@ class Scheduler:
         if seq.drafter is not None:
             self._record(seq, seq.drafter, chunk.drafts, tokens)
         events: list[Event] = []
+        if seq.prompt_logprobs is not None and reason is not FinishReason.ERROR:
+            events.append(PromptLogprobsEvent(request_id, tuple(seq.prompt_logprobs)))
+            seq.prompt_logprobs = None
         if tokens:
-            if seq.prompt_logprobs is not None:
-                events.append(PromptLogprobsEvent(request_id, tuple(seq.prompt_logprobs)))
-                seq.prompt_logprobs = None
             if known == seq.num_prompt:
                 self.prompt_tokens += seq.num_prompt
             self.generated_tokens += len(tokens)
@@ -237,8 +237,8 @@ class Scheduler:
         for token, draft in zip(
             readout.token_ids[row : row + chunk.samples], (*chunk.drafts, _NO_DRAFT), strict=True
         ):
-            if token < 0:
-                return FinishReason.ERROR
+            if token < 0:  # nothing may follow, or nothing can be told
+                return FinishReason.STOP if token == ALL_EXCLUDED else FinishReason.ERROR
             seq.sampler.accept(token)
             seq.tokens.append(token)
             if token in stops:

@@ -263,6 +263,8 @@ class Sampler:
         seed: int,
         min_tokens: int,
         stop_token_ids: Sequence[int],
+        allowed_token_ids: Sequence[int] | None,
+        bad_words: Sequence[Sequence[int]],
         prompt_ids: Sequence[int],
     ) -> None: ...
     def accept(self, token_id: int) -> None: ...
@@ -272,7 +274,8 @@ class Sampler:
 def sample_row(sampler: Sampler, logits: _Float32Array, drafts: Sequence[int] = ()) -> int:
     """The token that `sampler` draws from one row of logits, as if it had accepted `drafts`.
 
-    Raises `ValueError` when no logit is above -inf. For tests.
+    Raises `ValueError` when no logit is above -inf, or all that are belong to tokens that the
+    options exclude. For tests.
     """
 
 def score_row(

@@ -19,6 +19,7 @@ from ftllm.engine.request import (
 from ftllm.errors import FtllmError
 from ftllm.outputs import CompletionOutput, RequestOutput, TokenLogprob
 from ftllm.sampling_params import SamplingParams
+from ftllm.text.bad_words import bad_word_ids
 from ftllm.text.stream import TextStream
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class Dispatcher:
             choice,
             defaults=self._model.defaults,
             eos_token_ids=self._model.eos_token_ids,
+            bad_word_ids=bad_word_ids(self._model.tokenizer, job.params.bad_words),
         )
         generation = Generation(
             request_id=f"offline-{next(self._numbers)}",

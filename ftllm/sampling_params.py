@@ -59,6 +59,8 @@ class SamplingParams:
     min_tokens: int = 0  # no stop token before
     stop: str | Sequence[str] = ()  # texts that end the answer
     stop_token_ids: Collection[int] = ()  # beside the model's end-of-sequence tokens
+    allowed_token_ids: Collection[int] | None = None  # nothing else is generated; None = all
+    bad_words: Sequence[str] = ()  # words that are not generated, as the tokenizer spells them
     include_stop_str_in_output: bool = False  # keep the stop text, or the stop token's, in `text`
     skip_special_tokens: bool = True  # leave markup tokens out of `text`
     ignore_eos: bool = False  # go on after the model's end-of-sequence tokens
@@ -83,9 +85,15 @@ class SamplingParams:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def for_choice(
-        self, choice: int, *, defaults: SamplingDefaults, eos_token_ids: frozenset[int]
+        self,
+        choice: int,
+        *,
+        defaults: SamplingDefaults,
+        eos_token_ids: frozenset[int],
+        bad_word_ids: tuple[tuple[int, ...], ...] = (),
     ) -> EngineParams:
-        """The engine's parameters for answer `choice` of `n`."""
+        """The engine's parameters for answer `choice` of `n`; `bad_word_ids` spell `bad_words`."""
+        allowed = self.allowed_token_ids
         stop_token_ids = frozenset(self.stop_token_ids)
         if not self.ignore_eos:
             stop_token_ids |= eos_token_ids
@@ -102,6 +110,8 @@ class SamplingParams:
             max_tokens=self.max_tokens,
             min_tokens=self.min_tokens,
             stop_token_ids=stop_token_ids,
+            allowed_token_ids=None if allowed is None else frozenset(allowed),
+            bad_words=bad_word_ids,
             logprobs=self.logprobs,
             prompt_logprobs=self.prompt_logprobs if choice == 0 else None,
         )

@@ -29,8 +29,21 @@ class LogprobAligner:
     with the text in which it begins, and not at all when a stop string cuts that text off.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, prompt_ids: Sequence[int], start: int) -> None:
-        self._detokenizer = IncrementalDetokenizer(tokenizer, prompt_ids=prompt_ids)
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        prompt_ids: Sequence[int],
+        start: int,
+        skip_special_tokens: bool = True,
+        hidden_ids: frozenset[int] = frozenset(),
+    ) -> None:
+        self._detokenizer = IncrementalDetokenizer(
+            tokenizer,
+            skip_special_tokens=skip_special_tokens,
+            hidden_ids=hidden_ids,
+            prompt_ids=prompt_ids,
+        )
         self._length = start  # characters completed so far
         self._held: deque[PlacedLogprob] = deque()
 

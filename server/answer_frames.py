@@ -37,10 +37,14 @@ class FrameWriter:
         opened = encode_json(head.fields(kind))[:-1]
         self._head = f'data: {opened},"choices":['
         # OpenAI: with include_usage every chunk but the last carries a null.
-        self._tail = '],"usage":null}\n\n' if include_usage else "]}\n\n"
+        self._tail = ',"usage":null}\n\n' if include_usage else "}\n\n"
 
-    def choice(self, choice_json: str) -> str:
-        return f"{self._head}{choice_json}{self._tail}"
+    def choice(self, choice_json: str, *, fields: str = "", usage: Usage | None = None) -> str:
+        """`fields` are further members of the frame, each with a comma in front; `usage` is what
+        has been used so far, where it is wanted in every chunk."""
+        if usage is not None:
+            return f'{self._head}{choice_json}]{fields},"usage":{encode_json(usage.body())}}}\n\n'
+        return f"{self._head}{choice_json}]{fields}{self._tail}"
 
     def usage(self, usage: Usage) -> str:
         return f'{self._head}],"usage":{encode_json(usage.body())}}}\n\n'

@@ -2,40 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from ftllm.server.auth import KeyGate, KeyRing
+from ftllm.server.auth import PUBLIC_PATHS, KeyGate, Keys
 from ftllm.server.envelope import RequestEnvelope
 from ftllm.server.errors import ANSWERED_ERRORS, handle_error
 from ftllm.server.model import ServedModel
 from ftllm.server.openapi import DocumentedAPI
-from ftllm.server.routes import chat_completions, completions, health, models
+from ftllm.server.routes import (
+    abort_requests,
+    chat_completions,
+    completions,
+    detokenize,
+    health,
+    live,
+    load,
+    log_level,
+    models,
+    ready,
+    reset_prefix_cache,
+    server_info,
+    tokenize,
+)
+from ftllm.server.routes import (
+    version as version_route,
+)
 from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.schemas.completions import CompletionRequest
+from ftllm.server.schemas.log_level import LogLevelRequest
+from ftllm.server.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
 
-ROUTES = (health, models, completions, chat_completions)
-BODY_SCHEMAS = (ChatCompletionRequest, CompletionRequest)
+ROUTES = (
+    health,
+    live,
+    ready,
+    version_route,
+    load,
+    models,
+    tokenize,
+    detokenize,
+    completions,
+    chat_completions,
+)
+ADMIN_ROUTES = (server_info, log_level, reset_prefix_cache, abort_requests)
+BODY_SCHEMAS = (
+    ChatCompletionRequest,
+    CompletionRequest,
+    TokenizeRequest,
+    DetokenizeRequest,
+    LogLevelRequest,
+)
 
 
 def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
-    """An app that serves `model`, whose engine the caller starts and shuts down."""
+    """An app that serves `model`, whose engine the caller starts and shuts down.
+
+    Raises `OptionError` when a file of API keys is unusable.
+    """
     services = Services(model, settings)
+    keys = Keys(settings)
+    admin_routers = [route.create_router(services) for route in ADMIN_ROUTES]
+    admin_paths = {
+        route.path
+        for router in admin_routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    }
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        with _reloading_on_sighup(keys, enabled=bool(settings.api_key_files)):
+            yield
         services.close()
 
-    middleware = [Middleware(RequestEnvelope, hide_input=settings.hide_input)]
-    if settings.api_keys:
-        middleware.append(Middleware(KeyGate, keys=KeyRing(settings.api_keys)))
+    middleware = [
+        Middleware(RequestEnvelope, hide_input=settings.hide_input, in_flight=services.in_flight),
+        Middleware(KeyGate, keys=keys, admin_paths=admin_paths),
+    ]
     app = DocumentedAPI(
         title="ftllm",
         version=version("ftllm"),
@@ -45,8 +99,26 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
         redoc_url=None,
     )
     app.body_schemas = BODY_SCHEMAS
+    if settings.guarded:
+        app.public_paths = PUBLIC_PATHS
     for route in ROUTES:
         app.include_router(route.create_router(services))
+    for router in admin_routers:
+        app.include_router(router)
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, handle_error)
     return app
+
+
+@contextmanager
+def _reloading_on_sighup(keys: Keys, *, enabled: bool) -> Iterator[None]:
+    """Only the main thread gets signals, so elsewhere there is nothing to do."""
+    if not enabled or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, keys.reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

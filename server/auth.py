@@ -1,58 +1,115 @@
-"""API keys: everything needs one, except the paths that are public on purpose."""
+"""API keys: everything needs one, except the paths that are public on purpose.
+
+Keys of users open the API, the admin key opens everything. Without any key the server is open.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ftllm.errors import OptionError
 from ftllm.server.errors import ErrorReply, error_response
+from ftllm.server.key_file import ApiKey, read_key_file
+from ftllm.server.settings import ServerSettings
 
-PUBLIC_PATHS = frozenset({"/health"})
+PUBLIC_PATHS = frozenset({"/health", "/live", "/ready", "/metrics"})
+
+server_log = logging.getLogger("ftllm.server")
 
 
 class KeyRing:
     """Holds hashes of the accepted keys and compares in constant time."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._hashes = tuple(_hash(key) for key in keys)
+    def __init__(self, keys: Iterable[ApiKey | str]) -> None:
+        named = [ApiKey(key) if isinstance(key, str) else key for key in keys]
+        self._names = {_hash(key.key): key.name for key in named}
+
+    def __len__(self) -> int:
+        return len(self._names)
 
     def accepts(self, key: str) -> bool:
+        return self.find(key) is not None
+
+    def find(self, key: str) -> ApiKey | None:
         """Compares with every key, so the time tells nothing about which one matched."""
         offered = _hash(key)
-        matches = [hmac.compare_digest(offered, known) for known in self._hashes]
-        return any(matches)
+        matches = [known for known in self._names if hmac.compare_digest(offered, known)]
+        return ApiKey(key, self._names[matches[0]]) if matches else None
+
+
+class Keys:
+    """The keys of a server. Those in files can be read again while it runs."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        """Raises `OptionError` when a file of keys is unusable."""
+        self._fixed = settings.api_keys
+        self._files = settings.api_key_files
+        self.admin = KeyRing(settings.admin_api_keys)
+        self.users = self._read()
+
+    def reload(self) -> None:
+        """Reads the files again; if one is bad, all keys stay as they are, and the log says so."""
+        try:
+            self.users = self._read()
+        except OptionError as error:
+            server_log.error("the API keys stay as they are: %s", error)
+            return
+        server_log.info("read the API keys again; %d are accepted", len(self.users))
+
+    def _read(self) -> KeyRing:
+        from_files = [key for path in self._files for key in read_key_file(path)]
+        return KeyRing([*self._fixed, *from_files])
 
 
 class KeyGate:
-    """ASGI middleware: 401 for a request without an accepted key (Bearer or x-api-key)."""
+    """ASGI middleware: 401 for a request without an accepted key (Bearer or x-api-key), 403 for
+    an admin path with the key of a user."""
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Keys, admin_paths: Collection[str]) -> None:
         self._app = app
         self._keys = keys
+        self._admin_paths = frozenset(admin_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in PUBLIC_PATHS:
-            refusal = self._refusal(Headers(scope=scope))
+            refusal = self._refusal(scope)
             if refusal is not None:
                 await error_response(refusal)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> ErrorReply | None:
-        key = _offered_key(headers)
+    def _refusal(self, scope: Scope) -> ErrorReply | None:
+        users, admin = self._keys.users, self._keys.admin
+        for_admin = scope["path"] in self._admin_paths
+        if not (users or (admin and for_admin)):
+            return None
+        key = _offered_key(Headers(scope=scope))
         challenge = {"WWW-Authenticate": "Bearer"}
         if not key:
             message = (
                 "No API key was given. Send one as 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
             )
             return ErrorReply(401, message, "missing_api_key", headers=challenge)
-        if not self._keys.accepts(key):
+        user, is_admin = users.find(key), admin.accepts(key)
+        if user is None and not is_admin:
             message = "The API key is not one of this server's keys."
             return ErrorReply(401, message, "invalid_api_key", headers=challenge)
+        if for_admin and not is_admin:
+            message = (
+                f"{scope['path'][:200]} needs the admin key."
+                if admin
+                else f"{scope['path'][:200]} needs an admin key, and this server has none. Start it"
+                " with --admin_api_key."
+            )
+            return ErrorReply(403, message, "admin_key_required")
+        if user is not None and user.name is not None:
+            scope.setdefault("state", {})["key_name"] = user.name
         return None
 
 

@@ -30,17 +30,27 @@ class ChoicePlan:
     request: Request
     prompt: Prompt
     stops: Sequence[str]
+    keep_stop: bool = False  # the stop string, or the stop token's text, stays in the answer
+    skip_special_tokens: bool = True
+    hidden_ids: frozenset[int] = frozenset()  # tokens that are never text, special or not
     generates: bool = True  # False: only the prompt is asked for (echo with max_tokens 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceDelta:
-    """What is new in one choice. The last delta of a choice has a finish reason."""
+    """What is new in one choice. The last delta of a choice has a finish reason.
+
+    `token_ids` are those generated since the delta before; what they spell may still be held back.
+    `pieces` are the text that each of them completed, and then what the end completed; joined they
+    are `text`.
+    """
 
     index: int
     text: str
     logprobs: list[PlacedLogprob]
     finish_reason: str | None
+    token_ids: Sequence[int] = ()
+    pieces: Sequence[str] = ()
 
 
 class ChoiceStream:
@@ -57,6 +67,10 @@ class ChoiceStream:
         self.cached_tokens = 0
         self.drafted_tokens = 0
         self.accepted_tokens = 0
+        self.logprob_sum = 0.0  # of the output tokens, if their log-probabilities are asked for
+        self.prompt_logprobs: tuple[TokenLogprobs | None, ...] | None = None
+        self._new_ids: list[int] = []
+        self._new_pieces: list[str] = []  # one each, and perhaps one more
         self._stop_ids = params.stop_token_ids
         self._wants_prompt_logprobs = params.prompt_logprobs is not None
         self._echo = plan.prompt.echo
@@ -64,11 +78,28 @@ class ChoiceStream:
         self._ended = False  # the delta with the finish reason is out
         self._reason = FinishReason.STOP.value
         ids = plan.request.prompt_ids
-        self._stream = TextStream(tokenizer, stops=plan.stops, prompt_ids=ids)
+        self._stream = TextStream(
+            tokenizer,
+            stops=plan.stops,
+            include_stop=plan.keep_stop,
+            skip_special_tokens=plan.skip_special_tokens,
+            hidden_ids=plan.hidden_ids,
+            prompt_ids=ids,
+        )
         self._aligner: LogprobAligner | None = None
         if params.logprobs is not None:
             start = len(self._echo.text) if self._echo is not None else 0
-            self._aligner = LogprobAligner(tokenizer, prompt_ids=ids, start=start)
+            self._aligner = LogprobAligner(
+                tokenizer,
+                prompt_ids=ids,
+                start=start,
+                skip_special_tokens=plan.skip_special_tokens,
+                hidden_ids=plan.hidden_ids,
+            )
+
+    def stop(self) -> None:
+        """The answer is complete, whatever the sequence would still bring."""
+        self.stopped = True
 
     def feed(self, events: Iterable[Event]) -> list[ChoiceDelta]:
         """What the events bring. When the sequence ends badly, `failure` says how."""
@@ -79,7 +110,9 @@ class ChoiceStream:
                 if not self.stopped:
                     text += self._tokens(event)
             elif isinstance(event, PromptLogprobsEvent):
-                deltas.append(self._echo_delta(event.logprobs))
+                self.prompt_logprobs = event.logprobs
+                if self._echo is not None:
+                    deltas.append(self._echo_delta(event.logprobs))
             else:
                 text += self._finish(event)
         if self._echo is not None and not self._wants_prompt_logprobs:
@@ -88,7 +121,9 @@ class ChoiceStream:
         logprobs = self._release(text, final=ends and not self.stopped)
         if text or logprobs or ends:
             reason = self._reason if ends else None
-            deltas.append(ChoiceDelta(self.plan.index, text, logprobs, reason))
+            new_ids, self._new_ids = self._new_ids, []
+            pieces, self._new_pieces = self._new_pieces, []
+            deltas.append(ChoiceDelta(self.plan.index, text, logprobs, reason, new_ids, pieces))
         self._ended = self._ended or ends
         return deltas
 
@@ -99,11 +134,17 @@ class ChoiceStream:
         text = ""
         for position, token_id in enumerate(event.token_ids):
             self.output_tokens += 1
-            if token_id in self._stop_ids:  # it ends the answer and is no part of its text
-                break
+            self._new_ids.append(token_id)
+            if event.logprobs is not None:
+                self.logprob_sum += event.logprobs[position].logprob
+            if token_id in self._stop_ids and not self.plan.keep_stop:
+                self._new_pieces.append("")
+                break  # it ends the answer and is no part of its text
             if self._aligner is not None and event.logprobs is not None:
                 self._aligner.add(event.logprobs[position])
-            text += self._stream.feed((token_id,))
+            piece = self._stream.feed((token_id,))
+            self._new_pieces.append(piece)
+            text += piece
             if self._stream.stopped:
                 self.stopped = True
                 break
@@ -123,7 +164,9 @@ class ChoiceStream:
             self.failure = EngineStoppedError("The engine stopped before the answer was complete.")
             return ""
         self._reason = event.reason.value if self.plan.generates else FinishReason.LENGTH.value
-        return self._stream.finish()
+        rest = self._stream.finish()
+        self._new_pieces.append(rest)
+        return rest
 
     def _release(self, text: str, *, final: bool) -> list[PlacedLogprob]:
         self._sent += len(text)
@@ -133,14 +176,15 @@ class ChoiceStream:
 
     def _echo_delta(self, logprobs: Sequence[TokenLogprobs | None] | None) -> ChoiceDelta:
         """The prompt, with its log-probabilities when they were asked for."""
+        params = self.plan.request.params
         echo, self._echo = self._echo, None
-        assert echo is not None, "prompt logprobs without echo, or twice"
+        assert echo is not None, "a prompt is echoed once"
         self._sent += len(echo.text)
         placed = []
-        if logprobs is not None:
+        if logprobs is not None and params.logprobs is not None:
             ids = self.plan.prompt.ids
             for token_id, offset, entry in zip(ids, echo.offsets, logprobs, strict=True):
                 value = entry.logprob if entry is not None else None
-                top = entry.top if entry is not None else ()
+                top = entry.top[: params.logprobs] if entry is not None else ()
                 placed.append(PlacedLogprob(token_id, offset, value, top))
         return ChoiceDelta(self.plan.index, echo.text, placed, None)

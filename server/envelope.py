@@ -6,12 +6,14 @@ import asyncio
 import logging
 import time
 import traceback
+from contextlib import nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftllm.errors import EngineStoppedError
 from ftllm.server.errors import ClientDisconnectedError, error_response, is_expected, reply_for
+from ftllm.server.in_flight import InFlight
 from ftllm.server.request_id import choose_request_id
 
 access_log = logging.getLogger("ftllm.access")
@@ -19,11 +21,13 @@ server_log = logging.getLogger("ftllm.server")
 
 
 class RequestEnvelope:
-    """ASGI middleware. Echoes or creates X-Request-Id, writes one log line per request, and turns
-    an exception that nobody expected into a 500 that shows only the id."""
+    """ASGI middleware. Echoes or creates X-Request-Id, writes one log line per request, counts
+    those being answered (POST: a look at the server is no load), and turns an exception that nobody
+    expected into a 500 that shows only the id."""
 
-    def __init__(self, app: ASGIApp, *, hide_input: bool) -> None:
+    def __init__(self, app: ASGIApp, *, hide_input: bool, in_flight: InFlight) -> None:
         self._app = app
+        self._in_flight = in_flight
         self._hide_input = hide_input
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,8 +47,10 @@ class RequestEnvelope:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
+        counted = self._in_flight.one() if scope["method"] == "POST" else nullcontext()
         try:
-            await self._app(scope, receive, send_with_id)
+            with counted:
+                await self._app(scope, receive, send_with_id)
         except (Exception, asyncio.CancelledError) as problem:
             # Only a server that stops cancels requests, and this task then ends here anyway.
             stopping = EngineStoppedError("The request was cancelled.")
@@ -61,13 +67,15 @@ class RequestEnvelope:
             milliseconds = (time.perf_counter() - started) * 1e3
             # raw_path is still percent-encoded, so a path cannot forge a log line.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
+            key_name = state.get("key_name")
             access_log.info(
-                "%s %s %d %.0f ms %s",
+                "%s %s %d %.0f ms %s%s",
                 scope["method"],
                 path.decode("latin-1"),
                 499 if state.get("client_disconnected") else status,
                 milliseconds,
                 request_id,
+                f" key {key_name}" if key_name else "",
             )
 
 

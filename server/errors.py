@@ -16,6 +16,7 @@ from ftllm.server.json_text import encode_json
 
 MAX_QUOTED_ERRORS = 10
 MAX_QUOTED_INPUT = 200  # characters
+MAX_MESSAGE = 2000  # characters; what a template or a schema compiler says may quote more
 
 _CODE_OF_HTTP_STATUS = {404: "not_found", 405: "method_not_allowed"}
 _CODE_OF_VALIDATION = {"missing": "missing_required_parameter", "json_invalid": "invalid_json"}
@@ -83,7 +84,10 @@ def reply_for(error: Exception, *, request_id: str) -> ErrorReply:
         case RefusedError():
             return error.reply
         case RequestError():
-            return ErrorReply(400, str(error), error.code, error.param)
+            message = str(error)
+            if len(message) > MAX_MESSAGE:
+                message = f"{message[:MAX_MESSAGE]}…"
+            return ErrorReply(400, message, error.code, error.param)
         case QueueFullError():
             retry = {"Retry-After": str(max(1, error.retry_after))}
             return ErrorReply(429, str(error), "queue_full", headers=retry)

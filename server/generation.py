@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftllm.engine.request import TokenLogprobs
 from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.bridge import EngineBridge, Mailbox
 from ftllm.server.choice_stream import ChoiceDelta, ChoicePlan, ChoiceStream
@@ -19,22 +20,22 @@ class Usage:
     completion_tokens: int
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right
+    reasoning_tokens: int = 0  # completion tokens that belong to thinking
 
     def body(self) -> dict[str, object]:
         """OpenAI's usage object. Drafts are reported as its predictions are, when there were any;
         rejected ones are no completion tokens here."""
-        body: dict[str, object] = {
+        details: dict[str, object] = {"reasoning_tokens": self.reasoning_tokens}
+        if self.drafted_tokens:
+            details["accepted_prediction_tokens"] = self.accepted_tokens
+            details["rejected_prediction_tokens"] = self.drafted_tokens - self.accepted_tokens
+        return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "completion_tokens_details": details,
         }
-        if self.drafted_tokens:
-            body["completion_tokens_details"] = {
-                "accepted_prediction_tokens": self.accepted_tokens,
-                "rejected_prediction_tokens": self.drafted_tokens - self.accepted_tokens,
-            }
-        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class ChoiceResult:
     text: str
     logprobs: list[PlacedLogprob]
     finish_reason: str
+    token_ids: Sequence[int] = ()
+    prompt_ids: Sequence[int] = ()
+    prompt_logprobs: Sequence[TokenLogprobs | None] | None = None
+    mean_logprob: float = 0.0  # of its tokens, if their log-probabilities were asked for
+
+    @property
+    def entries(self) -> int:
+        """Log-probabilities to be written, each of a token and the likeliest at its place."""
+        return len(self.logprobs) + len(self.prompt_logprobs or ())
 
 
 class Generation:
@@ -95,23 +105,52 @@ class Generation:
             raise ClientDisconnectedError("The client closed the connection.")
         return []
 
+    def stop(self, place: int) -> None:
+        """Ends one sequence: what it has said is its answer."""
+        stream = self._streams[place]
+        if not stream.stopped and not stream.finished:
+            stream.stop()
+            self._bridge.abort(stream.plan.request.request_id)
+
     async def collect(self) -> list[ChoiceResult]:
         """Runs to the end, closes, and returns the choices by index."""
         texts: list[list[str]] = [[] for _ in self._streams]
         logprobs: list[list[PlacedLogprob]] = [[] for _ in self._streams]
+        token_ids: list[list[int]] = [[] for _ in self._streams]
         reasons = [""] * len(self._streams)
         try:
             while deltas := await self.next_deltas():
                 for delta in deltas:
                     texts[delta.index].append(delta.text)
                     logprobs[delta.index] += delta.logprobs
+                    token_ids[delta.index] += delta.token_ids
                     reasons[delta.index] = delta.finish_reason or reasons[delta.index]
         finally:
             self.close()
+        prompt_logprobs = self.prompt_logprobs
         return [
-            ChoiceResult("".join(parts), entries, reason)
-            for parts, entries, reason in zip(texts, logprobs, reasons, strict=True)
+            ChoiceResult(
+                text="".join(texts[place]),
+                logprobs=logprobs[place],
+                finish_reason=reasons[place],
+                token_ids=token_ids[place],
+                prompt_ids=stream.plan.prompt.ids,
+                prompt_logprobs=prompt_logprobs[place],
+                mean_logprob=stream.logprob_sum / max(1, stream.output_tokens),
+            )
+            for place, stream in enumerate(self._streams)
         ]
+
+    @property
+    def prompt_ids(self) -> list[Sequence[int]]:
+        """Of each choice, by its index."""
+        return [stream.plan.prompt.ids for stream in self._streams]
+
+    @property
+    def prompt_logprobs(self) -> list[Sequence[TokenLogprobs | None] | None]:
+        """Of each choice's prompt, by the choice's index; only its first choice computes them."""
+        places = range(len(self._streams))
+        return [self._streams[place - place % self._n].prompt_logprobs for place in places]
 
     def _raise_failure(self) -> None:
         """Only after the text that came before it has been handed out."""

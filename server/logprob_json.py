@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ftllm.engine.request import TokenLogprobs
 from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.text.tokenizer import Tokenizer
 
@@ -11,24 +12,28 @@ from ftllm.text.tokenizer import Tokenizer
 LOWEST_LOGPROB = -9999.0
 
 
-def chat_logprobs(entries: Sequence[PlacedLogprob], tokenizer: Tokenizer) -> dict[str, object]:
-    """The `logprobs` of a chat choice."""
+def chat_logprobs(
+    entries: Sequence[PlacedLogprob], tokenizer: Tokenizer, *, as_ids: bool = False
+) -> dict[str, object]:
+    """The `logprobs` of a chat choice. `as_ids`: tokens are named as vLLM's `token_id:42`, which
+    tells tokens apart that print alike."""
     content = []
     for entry in entries:
-        body = _chat_token(entry.token_id, entry.logprob, tokenizer)
+        body = _chat_token(entry.token_id, entry.logprob, tokenizer, as_ids=as_ids)
         body["top_logprobs"] = [
-            _chat_token(token_id, logprob, tokenizer) for token_id, logprob in entry.top
+            _chat_token(token_id, logprob, tokenizer, as_ids=as_ids)
+            for token_id, logprob in entry.top
         ]
         content.append(body)
     return {"content": content, "refusal": None}
 
 
 def completion_logprobs(
-    entries: Sequence[PlacedLogprob], tokenizer: Tokenizer
+    entries: Sequence[PlacedLogprob], tokenizer: Tokenizer, *, as_ids: bool = False
 ) -> dict[str, object]:
     """The `logprobs` of a text completion. As in OpenAI's, `top_logprobs` also holds the token
     itself, so it may have one entry more than was asked for."""
-    tokens = [tokenizer.token_text(entry.token_id) for entry in entries]
+    tokens = [_name(entry.token_id, tokenizer, as_ids=as_ids) for entry in entries]
     tops: list[dict[str, float] | None] = []
     for token, entry in zip(tokens, entries, strict=True):
         if entry.logprob is None:
@@ -36,7 +41,8 @@ def completion_logprobs(
             continue
         top: dict[str, float] = {}
         for token_id, logprob in entry.top:  # likeliest first: it wins among equal texts
-            top.setdefault(tokenizer.token_text(token_id), _finite(logprob))
+            name = _name(token_id, tokenizer, as_ids=as_ids)
+            top.setdefault(name, _finite(logprob))
         top.setdefault(token, _finite(entry.logprob))
         tops.append(top)
     return {
@@ -49,12 +55,43 @@ def completion_logprobs(
     }
 
 
-def _chat_token(token_id: int, logprob: float | None, tokenizer: Tokenizer) -> dict[str, object]:
+def prompt_logprobs(
+    entries: Sequence[TokenLogprobs | None], tokenizer: Tokenizer, *, top: int
+) -> list[dict[str, object] | None]:
+    """vLLM's `prompt_logprobs`: for each token of the prompt but the first, the token itself and
+    the `top` likeliest by id. The rank of a token that is not among these is not known."""
+    bodies: list[dict[str, object] | None] = []
+    for entry in entries:
+        if entry is None:
+            bodies.append(None)
+            continue
+        likely = entry.top[:top]
+        ranks = {token_id: rank for rank, (token_id, _) in enumerate(likely, 1)}
+        bodies.append(
+            {
+                str(token_id): {
+                    "logprob": _finite(logprob),
+                    "rank": ranks.get(token_id),
+                    "decoded_token": tokenizer.token_text(token_id),
+                }
+                for token_id, logprob in ((entry.token_id, entry.logprob), *likely)
+            }
+        )
+    return bodies
+
+
+def _chat_token(
+    token_id: int, logprob: float | None, tokenizer: Tokenizer, *, as_ids: bool
+) -> dict[str, object]:
     return {
-        "token": tokenizer.token_text(token_id),
+        "token": _name(token_id, tokenizer, as_ids=as_ids),
         "logprob": LOWEST_LOGPROB if logprob is None else _finite(logprob),
         "bytes": list(tokenizer.token_bytes(token_id)),
     }
+
+
+def _name(token_id: int, tokenizer: Tokenizer, *, as_ids: bool) -> str:
+    return f"token_id:{token_id}" if as_ids else tokenizer.token_text(token_id)
 
 
 def _finite(logprob: float) -> float:

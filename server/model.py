@@ -22,6 +22,10 @@ class EngineClient(Protocol):
 
     def abort(self, request_id: str) -> None: ...
 
+    def abort_all(self) -> int: ...
+
+    def reset_prefix_cache(self) -> None: ...
+
     def stats(self) -> EngineStats: ...
 
 
@@ -48,3 +52,6 @@ class ServedModel(Protocol):
 
     @property
     def eos_token_ids(self) -> frozenset[int]: ...
+
+    @property
+    def summary(self) -> tuple[str, ...]: ...  # what was loaded, in lines for people

@@ -1,12 +1,27 @@
-"""Request schemas in /openapi.json. Routes read bodies themselves, so FastAPI cannot see them."""
+"""Bodies and answers in /openapi.json. Routes read and write them themselves, so FastAPI cannot
+see them."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from ftllm.server.schemas.answers import ErrorAnswer
+
 REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+def answers(schema: type[BaseModel], *, streams: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that answers with `schema`; `DocumentedAPI` adds the errors."""
+    good: dict[str, Any] = {"model": schema, "description": "The answer."}
+    if streams:
+        events = {"type": "string", "description": "Server-sent events, with stream: true."}
+        good["content"] = {"text/event-stream": {"schema": events}}
+    return {200: good}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, object]:
@@ -18,18 +33,48 @@ def json_body(schema: type[BaseModel]) -> dict[str, object]:
 
 
 class DocumentedAPI(FastAPI):
-    """FastAPI whose OpenAPI document also has `body_schemas`."""
+    """FastAPI whose OpenAPI document also has `body_schemas`, and OpenAI's errors everywhere."""
 
     body_schemas: tuple[type[BaseModel], ...] = ()
+    public_paths: frozenset[str] | None = None  # that need no key; None = none does
 
     def openapi(self) -> dict[str, object]:
         if self.openapi_schema is None:
             document = super().openapi()
+            documented: tuple[type[BaseModel], ...] = (*self.body_schemas, ErrorAnswer)
             _, definitions = models_json_schema(
-                [(schema, "validation") for schema in self.body_schemas],
-                ref_template=REF_TEMPLATE,
+                [(schema, "validation") for schema in documented], ref_template=REF_TEMPLATE
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(definitions.get("$defs", {}))
+            _add_errors(document)
+            if self.public_paths is not None:
+                _add_security(document, self.public_paths)
         assert self.openapi_schema is not None, "FastAPI.openapi() keeps its result"
         return self.openapi_schema
+
+
+def _add_errors(document: dict[str, Any]) -> None:
+    """In place of FastAPI's own error for parameters, which no client ever gets."""
+    reference = {"$ref": REF_TEMPLATE.format(model=ErrorAnswer.__name__)}
+    error = {
+        "description": "A refusal or failure.",
+        "content": {"application/json": {"schema": reference}},
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = error
+
+
+def _add_security(document: dict[str, Any], public_paths: Collection[str]) -> None:
+    """Either header opens every path but the public ones."""
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    document["security"] = [{"bearer": []}, {"header": []}]
+    for path, operations in document["paths"].items():
+        if path in public_paths:
+            for operation in operations.values():
+                operation["security"] = []

@@ -20,30 +20,26 @@ def refuse_stream_options(body: SamplingFields) -> None:
         )
 
 
+def refuse_unsupported_sampling(body: SamplingFields) -> None:
+    """Raises `RequestError` naming the first field that asks for what is not there."""
+    _refuse(body.use_beam_search, "use_beam_search", "Beam search is not supported.")
+    _refuse(
+        body.length_penalty not in (None, 1.0),
+        "length_penalty",
+        "It belongs to beam search, which is not supported.",
+    )
+    if body.prompt_logprobs is not None and body.stream:
+        raise RequestError(
+            "prompt_logprobs cannot be streamed; set stream to false.", param="prompt_logprobs"
+        )
+
+
 def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
-    _refuse(body.tools, "tools", "Tool calling is not supported.")
-    _refuse(
-        body.tool_choice not in (None, "none", "auto"),
-        "tool_choice",
-        "Tool calling is not supported.",
-    )
-    _refuse(body.functions, "functions", "Function calling is not supported.")
-    _refuse(
-        body.function_call not in (None, "none", "auto"),
-        "function_call",
-        "Function calling is not supported.",
-    )
     _refuse(
         body.response_format is not None and body.response_format.get("type") != "text",
         "response_format",
         "Only the response format {'type': 'text'} is supported.",
-    )
-    _refuse(
-        body.reasoning_effort is not None,
-        "reasoning_effort",
-        "It is not supported; if the model's chat template has a switch for thinking, set it with"
-        " chat_template_kwargs.",
     )
     _refuse(body.verbosity not in (None, "medium"), "verbosity", "It is not supported.")
     _refuse(
@@ -58,35 +54,41 @@ def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
             "chat_template_kwargs",
             f"The server sets {name!r} itself.",
         )
+    if body.continue_final_message and body.add_generation_prompt:
+        raise RequestError(
+            "continue_final_message and add_generation_prompt exclude each other: an answer either"
+            " goes on with the last message or begins a new one. Set one of them.",
+            param="continue_final_message",
+        )
     for index, message in enumerate(body.messages):
-        place = f"messages[{index}]"
-        _refuse(
-            message.role in ("tool", "function"),
-            f"{place}.role",
-            f"Tool calling is not supported, so {message.role!r} messages cannot be used.",
-        )
-        _refuse(message.tool_calls, f"{place}.tool_calls", "Tool calling is not supported.")
-        _refuse(
-            message.function_call is not None,
-            f"{place}.function_call",
-            "Function calling is not supported.",
-        )
-        _refuse(message.audio is not None, f"{place}.audio", "Only text is supported.")
-        if message.content is None and message.role != "assistant":
-            raise RequestError(
-                f"{place}.content is missing; a {message.role} message needs content.",
-                param=f"{place}.content",
-                code="missing_required_parameter",
-            )
+        _refuse(message.audio is not None, f"messages[{index}].audio", "Only text is supported.")
 
 
 def refuse_unsupported_completion(body: CompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
-    _refuse(body.suffix, "suffix", "Filling in before a suffix is not supported.")
-    if body.best_of is not None and body.best_of != body.choices:
+    if body.suffix and body.echo:
         raise RequestError(
-            f"best_of is {body.best_of} and n is {body.choices}; they must be equal, because all"
-            " choices are returned.",
+            "echo and suffix exclude each other: with a suffix the model reads the prompt in"
+            " another form than it was sent. Set one of them.",
+            param="echo",
+        )
+    if body.suffix and body.truncate_prompt_tokens is not None:
+        raise RequestError(
+            "truncate_prompt_tokens and suffix exclude each other: the markers between the two must"
+            " stay. Shorten the prompt before it is sent.",
+            param="truncate_prompt_tokens",
+        )
+    best_of = body.best_of
+    if best_of is not None and best_of < body.choices:
+        raise RequestError(
+            f"best_of is {best_of} and n is {body.choices}; of fewer answers than are wanted none"
+            " can be chosen. Set best_of to n or more.",
+            param="best_of",
+        )
+    if body.stream and body.drawn_choices > body.choices:
+        raise RequestError(
+            f"best_of is {best_of} and n is {body.choices}: the best answers are known only when"
+            " all are complete, so they cannot be streamed. Set stream to false.",
             param="best_of",
         )
 

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ftllm.engine.request import Request
 from ftllm.errors import RequestError
 from ftllm.sampling_params import SamplingParams
 from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.model import ServedModel
-from ftllm.server.prompts import Prompt
+from ftllm.server.prompts import Prompt, Truncation
 from ftllm.server.schemas.sampling import SamplingFields
 
 # Each choice has its own automaton of the stop strings, of about 300 bytes a character.
 MAX_ALL_STOP_CHARS = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduling:
+    """What a request says about its place among others."""
+
+    priority: int = 0  # lower runs first
+    cache_salt: str = ""  # prefixes are shared only between requests of equal salt
+
+    @classmethod
+    def of(cls, fields: SamplingFields) -> Scheduling:
+        return cls(priority=fields.priority or 0, cache_salt=fields.cache_salt or "")
+
+
+def truncation(
+    fields: SamplingFields, *, max_model_len: int, max_tokens: int | None
+) -> Truncation | None:
+    """How the prompt is to be shortened. Raises `RequestError` when nothing would be left."""
+    tokens = fields.truncate_prompt_tokens
+    if tokens is None:
+        return None
+    if tokens == -1:
+        tokens = max_model_len - (max_tokens or 1)
+    if tokens < 1:
+        raise RequestError(
+            f"truncate_prompt_tokens leaves {tokens} tokens of the prompt; give at least 1, or -1"
+            f" and max_tokens below this model's {max_model_len}.",
+            param="truncate_prompt_tokens",
+        )
+    return Truncation(tokens=tokens, keeps_end=fields.truncation_side != "right")
 
 
 def sampling_params(
@@ -27,7 +58,11 @@ def sampling_params(
     """The request's sampling. Raises `RequestError` naming the field that is out of range."""
     stop_token_ids = fields.stop_token_ids or []
     logit_bias = fields.logit_bias or {}
-    for name, ids in (("stop_token_ids", stop_token_ids), ("logit_bias", logit_bias)):
+    for name, ids in (
+        ("stop_token_ids", stop_token_ids),
+        ("allowed_token_ids", fields.allowed_token_ids or ()),
+        ("logit_bias", logit_bias),
+    ):
         wrong = next((token_id for token_id in ids if not 0 <= token_id < vocab_size), None)
         if wrong is not None:
             raise RequestError(
@@ -49,6 +84,10 @@ def sampling_params(
         min_tokens=fields.min_tokens or 0,
         stop=fields.stop,
         stop_token_ids=stop_token_ids,
+        allowed_token_ids=fields.allowed_token_ids,
+        bad_words=fields.bad_words or (),
+        include_stop_str_in_output=bool(fields.include_stop_str_in_output),
+        skip_special_tokens=fields.skip_special_tokens is not False,
         ignore_eos=bool(fields.ignore_eos),
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
@@ -60,10 +99,13 @@ def choice_plans(
     prompts: Sequence[Prompt],
     params: SamplingParams,
     *,
+    scheduling: Scheduling,
+    bad_words: tuple[tuple[int, ...], ...] = (),
     answer_id: str,
     generates: bool = True,
 ) -> list[ChoicePlan]:
     """`params.n` plans for each prompt, in order. They share the prompt's cached prefix.
+    `bad_words` are the token sequences of those in `params`.
 
     Raises `RequestError` when the stop strings are too many for so many choices.
     """
@@ -76,17 +118,36 @@ def choice_plans(
             param="stop",
         )
     per_choice = [
-        params.for_choice(choice, defaults=model.defaults, eos_token_ids=model.eos_token_ids)
+        params.for_choice(
+            choice,
+            defaults=model.defaults,
+            eos_token_ids=model.eos_token_ids,
+            bad_word_ids=bad_words,
+        )
         for choice in range(params.n)
     ]
     plans: list[ChoicePlan] = []
     for prompt in prompts:
         for engine_params in per_choice:
             index = len(plans)
+            if prompt.echo is not None:  # each choice tells the prompt's log-probabilities
+                engine_params = replace(engine_params, prompt_logprobs=params.prompt_logprobs)
             request = Request(
-                request_id=f"{answer_id}-{index}", prompt_ids=prompt.ids, params=engine_params
+                request_id=f"{answer_id}-{index}",
+                prompt_ids=prompt.ids,
+                params=engine_params,
+                priority=scheduling.priority,
+                cache_salt=scheduling.cache_salt,
             )
             plans.append(
-                ChoicePlan(index, request, prompt, params.stop_strings, generates=generates)
+                ChoicePlan(
+                    index,
+                    request,
+                    prompt,
+                    params.stop_strings,
+                    keep_stop=params.include_stop_str_in_output,
+                    skip_special_tokens=params.skip_special_tokens,
+                    generates=generates,
+                )
             )
     return plans

@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from ftllm.server.answer_frames import AnswerHead
 from ftllm.server.body import BodyReader
 from ftllm.server.bridge import EngineBridge
+from ftllm.server.chat_turn import ChatTurns
 from ftllm.server.choice_stream import ChoicePlan
+from ftllm.server.dialects import choose_dialects
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
+from ftllm.server.in_flight import InFlight
 from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.settings import ServerSettings
+from ftllm.server.sse import EventStream
+from ftllm.server.thinking import ThinkingPlanner
+from ftllm.text.thinking_switches import ThinkingSwitches
 
 server_log = logging.getLogger("ftllm.server")
 
@@ -28,11 +34,31 @@ class Services:
         self.settings = settings
         self.started = int(time.time())
         self.bodies = BodyReader(max_bytes=settings.max_body_bytes, lenient=settings.lenient)
+        self.in_flight = InFlight()
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
         self._bridge = EngineBridge(model.engine)
+        self.dialects = choose_dialects(
+            tool_call_parser=settings.tool_call_parser, reasoning_parser=settings.reasoning_parser
+        )
+        template = model.chat_template
+        switches = ThinkingSwitches() if template is None else template.thinking
+        thinking = ThinkingPlanner(
+            switches, self.dialects.reasoning_dialect, default=settings.think
+        )
+        self.turns = ChatTurns(model, self.prompts, self._bridge, self.dialects, thinking)
 
     def close(self) -> None:
         self.prompts.close()
+
+    def engine_problem(self, now: float) -> str | None:
+        """Why the engine should get no requests, if so; `now` is `time.monotonic()`."""
+        stats = self.model.engine.stats()
+        if not stats.alive:
+            return "The engine has stopped."
+        stalled = stats.stalled_seconds(now)
+        if stalled > self.settings.stall_timeout:
+            return f"The engine has work, but has finished no step for {stalled:.0f} s."
+        return None
 
     def check_model(self, name: str | None) -> None:
         """Raises a 404 unless `name` is the served model; None stands for it."""
@@ -48,6 +74,13 @@ class Services:
     def generate(self, plans: Sequence[ChoicePlan], *, n: int) -> Generation:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
         return start_generation(self._bridge, self.model.tokenizer, plans, n=n)
+
+    def event_stream(self, frames: AsyncIterator[bytes], close: Callable[[], None]) -> EventStream:
+        """Sends `frames`; `close` is called when the client hangs up, and at the end."""
+        settings = self.settings
+        return EventStream(
+            frames, close, hide_input=settings.hide_input, keep_alive=settings.keep_alive
+        )
 
     def log_prompts(self, prompts: Sequence[Prompt], *, request_id: str) -> None:
         """At debug level, and never under hide_input."""

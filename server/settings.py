@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ftllm.errors import OptionError
 
@@ -14,12 +16,18 @@ class ServerSettings:
 
     host: str | None = None  # None = 127.0.0.1 without a key, 0.0.0.0 with one
     port: int = 8080  # 0 = any free port
-    api_keys: tuple[str, ...] = field(default=(), repr=False)  # empty = no authentication
+    api_keys: tuple[str, ...] = field(default=(), repr=False)  # and no files: no authentication
+    api_key_files: tuple[Path, ...] = ()  # more keys, read again on SIGHUP
+    admin_api_keys: tuple[str, ...] = field(default=(), repr=False)  # for admin routes
     lenient: bool = False  # ignore unknown request fields instead of refusing them
     hide_input: bool = False  # never write prompts or exception texts to the log
     max_body_bytes: int = 16 * 1024 * 1024
     max_choices: int = 256  # prompts x n of one request
     text_threads: int = 2  # threads that render and tokenize long prompts
+    tool_call_parser: str = "auto"  # how the model writes tool calls: a dialect, auto or none
+    reasoning_parser: str = "auto"  # how it marks its thinking: the same
+    think: str = "auto"  # whether it thinks when a request does not say: auto, on or off
+    keep_alive: float = 15.0  # seconds of silence in a stream before a comment is sent; 0 = never
     stall_timeout: float = 60.0  # seconds one engine step may take before /health fails
     shutdown_timeout: int = 30  # seconds that running requests get to finish
     log_level: str = "info"  # critical, error, warning, info, debug
@@ -27,29 +35,38 @@ class ServerSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise OptionError(f"port is {self.port}; it must be from 0 to 65535.")
-        if any(not key.strip() for key in self.api_keys):
+        if any(not key.strip() for key in (*self.api_keys, *self.admin_api_keys)):
             raise OptionError("An API key is empty; give each key at least one character.")
         if self.log_level not in ("critical", "error", "warning", "info", "debug"):
             raise OptionError(
                 f"log_level is {self.log_level!r}; it must be critical, error, warning, info or"
                 " debug."
             )
+        if self.think not in ("auto", "on", "off"):
+            raise OptionError(f"think is {self.think!r}; it must be auto, on or off.")
+        if not 0 <= self.keep_alive < math.inf:
+            raise OptionError(f"keep_alive is {self.keep_alive}; it must be 0 or more seconds.")
         for name in ("max_body_bytes", "max_choices", "text_threads"):
             value = getattr(self, name)
             if value < 1:
                 raise OptionError(f"{name} is {value}; it must be at least 1.")
 
     @property
+    def guarded(self) -> bool:
+        """The API needs a key."""
+        return bool(self.api_keys or self.api_key_files)
+
+    @property
     def bind_host(self) -> str:
         """The address to listen on: everywhere only when a key guards it."""
         if self.host is not None:
             return self.host
-        return "0.0.0.0" if self.api_keys else "127.0.0.1"
+        return "0.0.0.0" if self.guarded else "127.0.0.1"
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the operator should hear at start."""
-        if self.api_keys or _is_loopback(self.bind_host):
+        if self.guarded or _is_loopback(self.bind_host):
             return ()
         return (
             f"Listening on {self.bind_host} without an API key: anyone who can reach this machine"

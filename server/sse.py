@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from starlette.responses import Response
@@ -15,6 +15,7 @@ from ftllm.server.errors import ClientDisconnectedError, is_expected, reply_for
 from ftllm.server.json_text import encode_json
 
 DONE: Final = b"data: [DONE]\n\n"
+COMMENT: Final = b": keep-alive\n\n"
 
 
 @asynccontextmanager
@@ -41,8 +42,15 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, frames: AsyncIterator[bytes], close: Callable[[], None], *, hide_input: bool
+        self,
+        frames: AsyncIterator[bytes],
+        close: Callable[[], None],
+        *,
+        hide_input: bool,
+        keep_alive: float,
     ) -> None:
+        self._keep_alive = keep_alive  # seconds; 0 = off
+        self._sent_at = 0.0  # on the event loop's clock
         self.status_code = 200
         self.background = None
         self._frames = frames
@@ -64,14 +72,42 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         try:
-            async for frame in self._frames:
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
+            async with self._comments_in_silence(send):
+                clock = asyncio.get_running_loop().time
+                async for frame in self._frames:
+                    self._sent_at = clock()
+                    await send({"type": "http.response.body", "body": frame, "more_body": True})
         except (ClientDisconnectedError, OSError):
             raise
         except Exception as error:
             frame = self._error_frame(error, request_id=scope["state"]["request_id"])
             await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": DONE})
+
+    @asynccontextmanager
+    async def _comments_in_silence(self, send: Send) -> AsyncIterator[None]:
+        """A comment after every `keep_alive` seconds without a frame, while the block runs: a long
+        prompt or queue must not look like a dead connection to clients and proxies."""
+        if not self._keep_alive:
+            yield
+            return
+        clock = asyncio.get_running_loop().time
+        self._sent_at = clock()
+
+        async def comment() -> None:
+            while True:
+                await asyncio.sleep(self._sent_at + self._keep_alive - clock())
+                if clock() - self._sent_at < self._keep_alive:
+                    continue
+                self._sent_at = clock()
+                with suppress(OSError):  # the frames notice it, too
+                    await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+
+        task = asyncio.create_task(comment())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     def _error_frame(self, error: Exception, *, request_id: str) -> bytes:
         if not is_expected(error):

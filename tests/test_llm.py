@@ -123,6 +123,15 @@ def test_stop_token_of_the_user_is_not_in_the_text_unless_asked_for() -> None:
         assert text_of(llm, "x", kept) == "one."
 
 
+def test_allowed_tokens_and_bad_words_reach_the_engine() -> None:
+    model, engine = fake_model(lambda prompt: "ok")
+    with opened(model) as llm:
+        llm.generate("x", SamplingParams(allowed_token_ids=[5, 7], bad_words=["no"]))
+    (request,) = engine.requests
+    assert request.params.allowed_token_ids == {5, 7}
+    assert request.params.bad_words == (tuple(b"no"), tuple(b" no"))
+
+
 def test_ignore_eos_and_special_tokens() -> None:
     model, _ = fake_model(lambda prompt: "ab")
     with opened(model) as llm:

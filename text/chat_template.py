@@ -6,18 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
+from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ftllm.errors import OptionError, RequestError
 from ftllm.text.template_messages import (
     TemplateForm,
+    reasoning_names,
     tests_for_none,
     tests_for_string,
     walks_content_parts,
 )
+from ftllm.text.template_probe import TemplateProbe
+from ftllm.text.thinking_switches import ThinkingSwitches, find_thinking_switches
+
+# Stands for the end of a message that is to be continued; templates may trim a text, and this
+# keeps what is before it. (Private-use characters, which no conversation should hold.)
+_END_MARK = "\uf8ff\uf8fe\uf8ff"
 
 
 class ChatTemplate:
@@ -32,24 +40,44 @@ class ChatTemplate:
         environment = _environment()
         try:
             self._template = environment.from_string(source)
-            walks_parts = walks_content_parts(environment, source)
+            tree = environment.parse(source)
+            walks_parts = walks_content_parts(tree)
+            names = find_undeclared_variables(environment.parse(source))  # it changes the tree
+            self._thinking = find_thinking_switches(tree, names)
+            self._takes_tools = "tools" in names
         except (TemplateError, RecursionError) as error:
             where = f" in line {line}" if (line := getattr(error, "lineno", None)) else ""
             raise OptionError(
                 f"the chat template does not compile{where}: {error}; "
                 "correct it or give another with --chat_template FILE"
             ) from error
+        self._source = source
         named = {"bos_token": bos_token, "eos_token": eos_token}
         self._tokens = {name: text for name, text in named.items() if text is not None}
         takes_strings = not walks_parts or tests_for_string(source)
+        probe = TemplateProbe(self._template, self._tokens, text_content=takes_strings)
         self._form = TemplateForm(
             walks_parts=walks_parts,
             takes_strings=takes_strings,
             tests_none=tests_for_none(source),
-            text_arguments=_wants_text_arguments(
-                self._template, self._tokens, text_content=takes_strings
-            ),
+            text_arguments=probe.wants_text_arguments(),
+            single_calls=probe.drops_second_call(),
+            reasoning_names=reasoning_names(tree),
         )
+
+    @property
+    def source(self) -> str:
+        return self._source
+
+    @property
+    def thinking(self) -> ThinkingSwitches:
+        """How the template turns thinking on and off."""
+        return self._thinking
+
+    @property
+    def takes_tools(self) -> bool:
+        """It tells the model about tools."""
+        return self._takes_tools
 
     def render(
         self,
@@ -57,13 +85,25 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, object]] | None = None,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         variables: Mapping[str, object] = {},
     ) -> str:
         """The prompt for `messages`, which follow OpenAI's chat format.
 
-        `variables` are further names for the template (chat_template_kwargs); they do not replace
-        the ones it always gets. Raises `RequestError` when the template refuses the messages.
+        With `continue_final_message` it ends where the text of the last message does, so that the
+        model goes on with that message. `variables` are further names for the template
+        (chat_template_kwargs); they do not replace the ones it always gets. Raises `RequestError`
+        when the template refuses the messages.
         """
+        if continue_final_message:
+            marked = _mark_end(messages)
+            text = self.render(
+                marked, tools=tools, add_generation_prompt=False, variables=variables
+            )
+            prompt, mark, _ = text.rpartition(_END_MARK)
+            if not mark:
+                raise _invalid("the model's chat template leaves out the text of the last message")
+            return prompt
         context = {
             "documents": None,
             **variables,
@@ -81,6 +121,15 @@ class ChatTemplate:
                 "the model's chat template failed on these messages "
                 f"({type(error).__name__}: {error}); it may not know a role or a field used here"
             ) from error
+
+
+def _mark_end(messages: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The messages with a mark at the end of the last one's text."""
+    last = messages[-1] if messages else {}
+    content = last.get("content") or ""
+    if last.get("tool_calls") or not isinstance(content, str):
+        raise _invalid("the last message cannot be continued: it needs text, and no tool calls")
+    return [*messages[:-1], {**last, "content": content + _END_MARK}]
 
 
 class _Refusal(TemplateError):
@@ -126,44 +175,6 @@ def _raise_exception(message: object) -> None:
 
 def _strftime_now(pattern: str) -> str:
     return datetime.now().strftime(pattern)
-
-
-def _wants_text_arguments(
-    template: Template, tokens: Mapping[str, str], *, text_content: bool
-) -> bool:
-    """The template prints a tool call's arguments as they are, so they must be JSON text.
-
-    Told by rendering a call with an object: it fails, or a Python dictionary gets printed.
-    """
-    as_object = _render_probe(template, tokens, {"probe_key": 1}, text_content=text_content)
-    if "probe_key" in as_object and "{'probe_key'" not in as_object:
-        return False
-    as_text = _render_probe(template, tokens, '{"probe_key": 1}', text_content=text_content)
-    return '{"probe_key"' in as_text
-
-
-def _render_probe(
-    template: Template, tokens: Mapping[str, str], arguments: object, *, text_content: bool
-) -> str:
-    def content(text: str) -> object:
-        return text if text_content else [{"type": "text", "text": text}]
-
-    call = {
-        "id": "call00001",  # nine letters and digits: some templates insist
-        "type": "function",
-        "function": {"name": "probe", "arguments": arguments},
-    }
-    messages = [
-        {"role": "user", "content": content("probe")},
-        {"role": "assistant", "content": content(""), "tool_calls": [call]},
-        {"role": "tool", "content": content("1"), "tool_call_id": "call00001", "name": "probe"},
-    ]
-    try:
-        return template.render(
-            {**tokens, "messages": messages, "tools": None, "add_generation_prompt": False}
-        )
-    except Exception:  # a template without tool calls may fail in any way
-        return ""
 
 
 def _invalid(message: str) -> RequestError:

@@ -11,8 +11,8 @@ from ftllm.text.tokenizer import Tokenizer
 class IncrementalDetokenizer:
     """Emits text as soon as its characters are complete; O(1) a token.
 
-    All that `feed` and `finish` return, joined, equals `Tokenizer.decode` of all ids fed. With
-    `prompt_ids` the text continues that prompt, so that the first space counts.
+    All that `feed` and `finish` return, joined, equals `Tokenizer.decode` of all ids fed but the
+    `hidden_ids`. With `prompt_ids` the text continues that prompt, so that the first space counts.
     """
 
     def __init__(
@@ -20,9 +20,11 @@ class IncrementalDetokenizer:
         tokenizer: Tokenizer,
         *,
         skip_special_tokens: bool = True,
+        hidden_ids: frozenset[int] = frozenset(),
         prompt_ids: Sequence[int] = (),
     ) -> None:
         self._tokenizer = tokenizer
+        self._hidden = hidden_ids
         self._skip = skip_special_tokens
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_start = tokenizer.drops_first_space and not any(
@@ -31,6 +33,8 @@ class IncrementalDetokenizer:
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """The characters that `token_ids` complete."""
+        if self._hidden:
+            token_ids = [token_id for token_id in token_ids if token_id not in self._hidden]
         data = b"".join(self._tokenizer.visible_bytes(token_ids, skip_special_tokens=self._skip))
         if self._at_start and data:
             self._at_start = False

@@ -19,10 +19,14 @@ class TextStream:
         stops: Sequence[str] = (),
         include_stop: bool = False,
         skip_special_tokens: bool = True,
+        hidden_ids: frozenset[int] = frozenset(),
         prompt_ids: Sequence[int] = (),
     ) -> None:
         self._detokenizer = IncrementalDetokenizer(
-            tokenizer, skip_special_tokens=skip_special_tokens, prompt_ids=prompt_ids
+            tokenizer,
+            skip_special_tokens=skip_special_tokens,
+            hidden_ids=hidden_ids,
+            prompt_ids=prompt_ids,
         )
         self._stop_strings = StopStrings(stops, include_in_output=include_stop)
         self._stopped = False

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, nodes
+from jinja2 import nodes
 
 from ftllm.errors import RequestError
 
@@ -27,10 +27,13 @@ class TemplateForm:
     takes_strings: bool  # content may be a string
     tests_none: bool  # content may be null
     text_arguments: bool  # a tool call's arguments are a JSON string rather than an object
+    single_calls: bool = False  # only one call of a message is rendered
+    reasoning_names: frozenset[str] = frozenset()  # other names of `reasoning_content`
 
     def messages(self, messages: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
         """Copies of `messages` in this form. Raises `RequestError` for content of another type."""
-        return [self._message(message, place) for place, message in enumerate(messages)]
+        adapted = [self._message(message, place) for place, message in enumerate(messages)]
+        return _split_calls(adapted) if self.single_calls else adapted
 
     def _message(self, message: Mapping[str, object], place: int) -> dict[str, object]:
         adapted = dict(message)
@@ -40,6 +43,12 @@ class TemplateForm:
         calls = message.get("tool_calls")
         if isinstance(calls, Sequence) and not isinstance(calls, str):
             adapted["tool_calls"] = [self._call(call) for call in calls]
+        reasoning = message.get("reasoning_content")
+        # Templates with "thinking" refuse a message that has it beside content and calls.
+        is_full = bool(calls) and bool(content)
+        for name in self.reasoning_names if reasoning is not None else ():
+            if not (name == "thinking" and is_full):
+                adapted.setdefault(name, reasoning)
         return adapted
 
     def _content(self, content: object, place: int) -> object:
@@ -67,9 +76,15 @@ class TemplateForm:
         return {**call, "function": {**function, "arguments": adapt(function["arguments"])}}
 
 
-def walks_content_parts(environment: Environment, source: str) -> bool:
+def reasoning_names(tree: nodes.Template) -> frozenset[str]:
+    """Names other than `reasoning_content` by which the template asks for a message's thinking."""
+    asked = {node.attr for node in tree.find_all(nodes.Getattr)}
+    asked |= {node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)}
+    return frozenset({"reasoning", "thinking"} & asked)
+
+
+def walks_content_parts(tree: nodes.Template) -> bool:
     """The template loops over a message's content (or over a variable set from it)."""
-    tree = environment.parse(source)
     names = {"content"}
     for assignment in tree.find_all(nodes.Assign):
         if isinstance(assignment.target, nodes.Name) and _is_content(assignment.node, frozenset()):
@@ -95,6 +110,37 @@ def _is_content(node: nodes.Node, names: frozenset[str] | set[str]) -> bool:
             return _is_content(node.node, names)
         return isinstance(node.arg, nodes.Const) and node.arg.value == "content"
     return isinstance(node, nodes.Name) and node.name in names
+
+
+def _split_calls(messages: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """One message for each call, followed by its own results."""
+    split: list[dict[str, object]] = []
+    place = 0
+    while place < len(messages):
+        message = messages[place]
+        place += 1
+        calls = message.get("tool_calls")
+        if not isinstance(calls, list) or len(calls) < 2:
+            split.append(message)
+            continue
+        results = []
+        while place < len(messages) and messages[place].get("role") == "tool":
+            results.append(messages[place])
+            place += 1
+        ids = [call.get("id") if isinstance(call, Mapping) else None for call in calls]
+        for call, call_id in zip(calls, ids, strict=True):
+            split.append({**message, "tool_calls": [call]})
+            split += [result for result in results if result.get("tool_call_id") == call_id]
+            # Content and thinking come before the first call.
+            message = {"role": message["role"], "content": _emptied(message["content"])}
+        split += [result for result in results if result.get("tool_call_id") not in ids]
+    return split
+
+
+def _emptied(content: object) -> object:
+    if content is None:
+        return None
+    return "" if isinstance(content, str) else []
 
 
 def _part_text(part: object, place: int) -> str:

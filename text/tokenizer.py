@@ -89,17 +89,20 @@ class Tokenizer:
         text that is not Unicode (unpaired surrogates).
         """
         try:
-            # The batch call works without the GIL: a megabyte takes a second.
-            batch = self._backend.encode_batch([text], add_special_tokens=False)
+            # The batch call works without the GIL: a megabyte takes a second. The fast one keeps
+            # no offsets, whose release would hold the GIL for long.
+            batch = self._backend.encode_batch_fast([text], add_special_tokens=False)
             ids: list[int] = batch[0].ids
         except (TypeError, UnicodeEncodeError) as error:
             raise RequestError(
                 f"the text cannot be encoded as UTF-8 ({_fault(text)}); send valid Unicode",
                 code="invalid_unicode",
             ) from error
-        if add_special_tokens:
-            return [*self._special.prefix_ids, *ids, *self._special.suffix_ids]
-        return ids
+        return self.surround(ids) if add_special_tokens else ids
+
+    def surround(self, ids: Sequence[int]) -> list[int]:
+        """`ids` with what the model wants around a text (BOS …)."""
+        return [*self._special.prefix_ids, *ids, *self._special.suffix_ids]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids`; ids without a token stand for nothing."""
@@ -114,9 +117,18 @@ class Tokenizer:
         token_bytes = self._vocabulary.token_bytes
         return (token_bytes(token_id) for token_id in ids if token_id not in hidden)
 
+    def token_id(self, piece: str) -> int | None:
+        """The id of a piece as the vocabulary spells it; None when it has no such piece."""
+        found: int | None = self._backend.token_to_id(piece)
+        return found
+
     def token_text(self, token_id: int) -> str:
         """One token printed by itself, with its leading space; U+FFFD for a part of a character."""
         return self._vocabulary.token_bytes(token_id).decode("utf-8", "replace")
+
+    def token_piece(self, token_id: int) -> str | None:
+        """One token as the vocabulary spells it; None for an id without a token."""
+        return self._vocabulary.piece(token_id)
 
     def token_bytes(self, token_id: int) -> bytes:
         """The exact bytes of one token."""

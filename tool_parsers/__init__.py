@@ -1,0 +1,24 @@
+"""Splits what a model writes into content, reasoning and tool calls, for each family's dialect."""
+
+from ftllm.tool_parsers.deltas import Delta, ParsedOutput, ToolCall, ToolCallDelta
+from ftllm.tool_parsers.output_parser import OutputParser, join_deltas, parse_output
+from ftllm.tool_parsers.registry import (
+    REASONING_DIALECTS,
+    TOOL_DIALECTS,
+    AnyReasoningDialect,
+    AnyToolDialect,
+)
+
+__all__ = [
+    "REASONING_DIALECTS",
+    "TOOL_DIALECTS",
+    "AnyReasoningDialect",
+    "AnyToolDialect",
+    "Delta",
+    "OutputParser",
+    "ParsedOutput",
+    "ToolCall",
+    "ToolCallDelta",
+    "join_deltas",
+    "parse_output",
+]

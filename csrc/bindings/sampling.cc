@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -47,8 +48,10 @@ int32_t sample_row(const Sampler& sampler, const Row& logits, const std::vector<
   const std::span<const float> row = view(logits);
   std::vector<float> scratch(Sampler::scratch_size(row.size()));
   const SampleResult result = sampler.sample(row, scratch, drafts);
-  if (!result.ok) throw std::invalid_argument("No logit of the row is above -inf.");
-  return result.token_id;
+  if (result.ok()) return result.token_id;
+  throw std::invalid_argument(result.token_id == kAllExcluded
+                                  ? "The options exclude every token."
+                                  : "No logit of the row is above -inf.");
 }
 
 py::tuple score_row(const Row& logits, int32_t target, int32_t top_n) {
@@ -81,6 +84,8 @@ void bind_sampling(py::module_& m) {
                        float repetition_penalty, float presence_penalty, float frequency_penalty,
                        const std::map<int32_t, float>& logit_bias, const py::int_& seed,
                        int32_t min_tokens, std::vector<int32_t> stop_token_ids,
+                       std::optional<std::vector<int32_t>> allowed_token_ids,
+                       std::vector<std::vector<int32_t>> bad_words,
                        std::vector<int32_t> prompt_ids) {
              SamplingOptions options;
              options.temperature = temperature;
@@ -94,13 +99,16 @@ void bind_sampling(py::module_& m) {
              options.seed = seed_bits(seed);
              options.min_tokens = min_tokens;
              options.stop_token_ids = std::move(stop_token_ids);
+             options.allowed_token_ids = std::move(allowed_token_ids);
+             options.bad_words = std::move(bad_words);
              options.prompt_ids = std::move(prompt_ids);
              return std::make_unique<Sampler>(std::move(options));
            }),
            py::kw_only(), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"),
            py::arg("min_p"), py::arg("repetition_penalty"), py::arg("presence_penalty"),
            py::arg("frequency_penalty"), py::arg("logit_bias"), py::arg("seed"),
-           py::arg("min_tokens"), py::arg("stop_token_ids"), py::arg("prompt_ids"))
+           py::arg("min_tokens"), py::arg("stop_token_ids"), py::arg("allowed_token_ids"),
+           py::arg("bad_words"), py::arg("prompt_ids"))
       .def("accept", &Sampler::accept, py::arg("token_id"), "Counts a token as generated.")
       .def_property_readonly("num_accepted", &Sampler::num_accepted);
   py::class_<NgramIndex>(m, "NgramIndex",

@@ -163,9 +163,9 @@ void Executor::sample_slice(const StepInput& input, const StepOutput& output, in
     if (token < 0) {
       const auto count = static_cast<size_t>(input.output_drafts[row]);
       const auto end = static_cast<size_t>(input.output_rows[row]) + 1;
-      const SampleResult sampled = input.samplers[row]->sample(
-          row_logits, scratch, input.token_ids.subspan(end - count, count));
-      token = sampled.ok ? sampled.token_id : -1;
+      token = input.samplers[row]
+                  ->sample(row_logits, scratch, input.token_ids.subspan(end - count, count))
+                  .token_id;
     }
     output.token_ids[row] = token;
     output.logprobs[row] = 0.0f;

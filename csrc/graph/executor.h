@@ -29,7 +29,7 @@ struct StepInput {
 };
 
 // Where a step's results go: engine/plan.py's StepResult, allocated by the caller. A row whose
-// logits are all NaN or -inf gets the token -1.
+// logits are all NaN or -inf gets the token -1, one whose tokens its sampler excludes -2.
 struct StepOutput {
   int32_t* token_ids;
   float* logprobs;

@@ -43,13 +43,32 @@ void validate(const SamplingOptions& o) {
     require(std::isfinite(bias), "logit_bias", static_cast<double>(bias), "finite");
   }
   require_ids(o.stop_token_ids, "stop_token_ids");
+  if (o.allowed_token_ids) require_ids(*o.allowed_token_ids, "allowed_token_ids");
+  for (const auto& word : o.bad_words) {
+    require(!word.empty(), "the length of a sequence in bad_words", 0, "at least 1");
+    require_ids(word, "bad_words");
+  }
   require_ids(o.prompt_ids, "prompt_ids");
+}
+
+// Sets all but the tokens `kept` (ascending) to -inf.
+void keep_only(std::span<const int32_t> kept, std::span<float> logits) noexcept {
+  auto next = logits.begin();
+  for (const int32_t id : kept) {
+    if (static_cast<size_t>(id) >= logits.size()) break;
+    const auto place = logits.begin() + id;
+    if (place < next) continue;  // the same id again
+    std::fill(next, place, -kInfinity);
+    next = place + 1;
+  }
+  std::fill(next, logits.end(), -kInfinity);
 }
 
 }  // namespace
 
 Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
   validate(options_);
+  if (auto& allowed = options_.allowed_token_ids) std::sort(allowed->begin(), allowed->end());
   if (options_.repetition_penalty != 1) {
     for (const int32_t id : options_.prompt_ids) seen(id);
   }
@@ -59,6 +78,7 @@ Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
 void Sampler::accept(int32_t token_id) {
   require(token_id >= 0, "token_id", token_id, "at least 0");
   if (counts_tokens()) ++seen(token_id).generated;
+  if (!options_.bad_words.empty()) output_.push_back(token_id);
   ++num_accepted_;
 }
 
@@ -85,7 +105,8 @@ bool Sampler::masks_stop_tokens(int64_t accepted) const noexcept {
 
 bool Sampler::adjusts_logits(std::span<const int32_t> drafts) const noexcept {
   return !options_.logit_bias.empty() || !seen_.empty() || (counts_tokens() && !drafts.empty()) ||
-         masks_stop_tokens(accepted_with(drafts));
+         masks_stop_tokens(accepted_with(drafts)) || options_.allowed_token_ids ||
+         !options_.bad_words.empty();
 }
 
 // `generated`: how often the token was accepted; it may be in the prompt too.
@@ -115,26 +136,47 @@ void Sampler::adjust(std::span<float> logits, std::span<const int32_t> drafts) c
       penalize(logits[static_cast<size_t>(*draft)], std::count(draft, drafts.end(), *draft));
     }
   }
-  if (!masks_stop_tokens(accepted_with(drafts))) return;
-  for (const int32_t id : options_.stop_token_ids) {
-    if (in_vocabulary(id)) logits[static_cast<size_t>(id)] = -kInfinity;
+  exclude(logits, drafts);
+}
+
+void Sampler::exclude(std::span<float> logits, std::span<const int32_t> drafts) const noexcept {
+  const auto without = [&](int32_t id) {
+    if (static_cast<size_t>(id) < logits.size()) logits[static_cast<size_t>(id)] = -kInfinity;
+  };
+  if (masks_stop_tokens(accepted_with(drafts))) {
+    for (const int32_t id : options_.stop_token_ids) without(id);
   }
+  if (options_.allowed_token_ids) keep_only(*options_.allowed_token_ids, logits);
+  for (const std::vector<int32_t>& word : options_.bad_words) {
+    if (output_ends_with(std::span(word).first(word.size() - 1), drafts)) without(word.back());
+  }
+}
+
+// Whether `tokens` are the last of what was accepted, `drafts` included.
+bool Sampler::output_ends_with(std::span<const int32_t> tokens,
+                               std::span<const int32_t> drafts) const noexcept {
+  const std::span<const int32_t> late = tokens.last(std::min(tokens.size(), drafts.size()));
+  const std::span<const int32_t> early = tokens.first(tokens.size() - late.size());
+  if (early.size() > output_.size()) return false;
+  return std::equal(late.rbegin(), late.rend(), drafts.rbegin()) &&
+         std::equal(early.rbegin(), early.rend(), output_.rbegin());
 }
 
 SampleResult Sampler::sample(std::span<const float> logits, std::span<float> scratch,
                              std::span<const int32_t> drafts) const noexcept {
   const std::span<float> row = scratch.first(logits.size());
+  std::span<const float> adjusted = logits;
   if (!greedy() || adjusts_logits(drafts)) {
     distribution::copy_clean(logits, row);
     adjust(row, drafts);
-    logits = row;
+    adjusted = row;
   }
-  const int32_t likeliest = distribution::first_largest(logits);
-  if (likeliest < 0) return {0, false};
-  if (greedy()) return {likeliest, true};
+  const int32_t likeliest = distribution::first_largest(adjusted);
+  if (likeliest < 0) return {distribution::first_largest(logits) < 0 ? kNoLogits : kAllExcluded};
+  if (greedy()) return {likeliest};
   const float largest = row[static_cast<size_t>(likeliest)];
   const std::span<float> spare = scratch.subspan(row.size(), row.size());
-  return {draw(row, largest, spare, accepted_with(drafts)), true};
+  return {draw(row, largest, spare, accepted_with(drafts))};
 }
 
 int32_t Sampler::draw(std::span<float> weights, float largest, std::span<float> spare,

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -23,12 +24,18 @@ struct SamplingOptions {
   uint64_t seed = 0;
   int32_t min_tokens = 0;  // until then, no token of stop_token_ids can be drawn
   std::vector<int32_t> stop_token_ids;
+  std::optional<std::vector<int32_t>> allowed_token_ids;  // nothing else can be drawn
+  std::vector<std::vector<int32_t>> bad_words;  // token sequences that the output must not hold
   std::vector<int32_t> prompt_ids;
 };
 
+// What `sample` returns in place of a token.
+inline constexpr int32_t kNoLogits = -1;     // no token of the row has a logit above -inf
+inline constexpr int32_t kAllExcluded = -2;  // some have, but the options exclude them all
+
 struct SampleResult {
-  int32_t token_id;
-  bool ok;  // false, with token_id 0: no token of the row has a logit above -inf
+  int32_t token_id;  // or one of the above
+  bool ok() const noexcept { return token_id >= 0; }
 };
 
 // Sampling state of one request: options, token counts, place in its random stream.
@@ -40,7 +47,8 @@ struct SampleResult {
 //      and output (Hugging Face; Keskar et al. 2019, arXiv:1909.05858);
 //   3. presence_penalty once, and frequency_penalty per occurrence, are subtracted from the logits
 //      of generated tokens (OpenAI);
-//   4. stop tokens are excluded while fewer than min_tokens tokens were accepted;
+//   4. excluded are: stop tokens while fewer than min_tokens tokens were accepted; all but
+//      allowed_token_ids; the last token of a bad word after the others of it;
 //   5. greedy: the largest logit, the lowest id among equals. Otherwise temperature, top_k, min_p
 //      (relative to the likeliest token; Nguyen et al. 2024, arXiv:2407.01082), top_p of what is
 //      left (Holtzman et al. 2019, arXiv:1904.09751), and a draw. Among equal probabilities top_k
@@ -80,6 +88,9 @@ class Sampler {
   bool masks_stop_tokens(int64_t accepted) const noexcept;
   bool adjusts_logits(std::span<const int32_t> drafts) const noexcept;
   void adjust(std::span<float> logits, std::span<const int32_t> drafts) const noexcept;
+  void exclude(std::span<float> logits, std::span<const int32_t> drafts) const noexcept;
+  bool output_ends_with(std::span<const int32_t> tokens,
+                        std::span<const int32_t> drafts) const noexcept;
   void penalize(float& logit, int64_t generated) const noexcept;
   int32_t draw(std::span<float> weights, float largest, std::span<float> spare,
                int64_t accepted) const noexcept;
@@ -89,6 +100,7 @@ class Sampler {
   SamplingOptions options_;
   std::vector<SeenToken> seen_;  // tokens that a penalty can apply to, by first appearance
   std::unordered_map<int32_t, size_t> seen_index_;  // token id to its place in seen_
+  std::vector<int32_t> output_;                     // accepted tokens, if bad words need them
   int64_t num_accepted_ = 0;
 };
 

@@ -6,6 +6,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from ftllm.server.json_text import json_response
+from ftllm.server.openapi import answers
+from ftllm.server.schemas.answers import ModelCard, ModelList
 from ftllm.server.services import Services
 
 
@@ -16,14 +18,18 @@ def create_router(services: Services) -> APIRouter:
         "object": "model",
         "created": services.started,
         "owned_by": "ftllm",
+        "root": services.model.name,
+        "parent": None,
         "max_model_len": services.model.max_model_len,
+        "tool_call_parser": services.dialects.tools.card(),
+        "reasoning_parser": services.dialects.reasoning.card(),
     }
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", responses=answers(ModelList))
     async def list_models() -> Response:
         return json_response({"object": "list", "data": [card]})
 
-    @router.get("/v1/models/{model:path}")
+    @router.get("/v1/models/{model:path}", responses=answers(ModelCard))
     async def retrieve_model(model: str) -> Response:
         """`model` may hold slashes, as repo ids do. 404 unless it is the served one."""
         services.check_model(model)

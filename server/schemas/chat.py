@@ -8,8 +8,9 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from ftllm.engine.params import MAX_LOGPROBS
-from ftllm.server.schemas.base import Int, JsonObject, JsonObjects, JsonValue, Schema
+from ftllm.server.schemas.base import Int, JsonObject, JsonValue, Schema
 from ftllm.server.schemas.sampling import SamplingFields
+from ftllm.server.schemas.tools import CalledFunction, Functions, MessageToolCalls, Tools
 
 
 def _join_parts(value: object) -> object:
@@ -41,17 +42,22 @@ Content = Annotated[
 ]
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
 class ChatMessage(Schema):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
     name: str | None = None
-    tool_calls: JsonObjects | None = None
+    tool_calls: MessageToolCalls | None = None
     tool_call_id: str | None = None
+    function_call: CalledFunction | None = None  # the older spelling of one tool call
+    reasoning_content: str | None = None
+    reasoning: str | None = None  # another name of the same
     # What an SDK's answer object carries when it is sent back as it came.
     refusal: str | None = None
     annotations: JsonValue = None
     audio: JsonValue = None
-    function_call: JsonValue = None
 
 
 class ChatCompletionRequest(SamplingFields):
@@ -61,27 +67,32 @@ class ChatCompletionRequest(SamplingFields):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     chat_template_kwargs: JsonObject | None = None
+    add_generation_prompt: bool | None = None  # None = true, unless the last message goes on
+    continue_final_message: bool | None = None
 
-    # Known, but not honoured: refused when they ask for something.
-    tools: JsonObjects | None = None
+    tools: Tools | None = None
     tool_choice: JsonValue = None
     parallel_tool_calls: bool | None = None
-    functions: JsonObjects | None = None
-    function_call: JsonValue = None
+    functions: Functions | None = None  # the older spelling of tools, and …
+    function_call: JsonValue = None  # … of tool_choice
+
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+    thinking_token_budget: Annotated[Int, Field(ge=0)] | None = None
+    include_reasoning: bool | None = None  # None = true
+
+    # Known, but not honoured: refused when they ask for something.
     response_format: JsonObject | None = None
-    reasoning_effort: str | None = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: JsonValue = None
     web_search_options: JsonValue = None
     moderation: JsonValue = None
 
-    # Accepted: only a hosted service can mean them.
-    store: bool | None = None
-    metadata: JsonObject | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
-    prompt_cache_options: JsonValue = None
-    prediction: JsonValue = None
+    prediction: JsonValue = None  # accepted: only a hosted service can mean it
+
+    @property
+    def uses_functions(self) -> bool:
+        """The request speaks of functions rather than tools, and so must the answer."""
+        return bool(self.functions) or self.function_call not in (None, "none", "auto")

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from ftllm.engine.params import MAX_LOGPROBS
+from ftllm.sampling_params import MAX_CHOICES
 from ftllm.server.schemas.base import Int
 from ftllm.server.schemas.sampling import SamplingFields
 
@@ -48,5 +49,10 @@ class CompletionRequest(SamplingFields):
     max_tokens: Annotated[Int, Field(ge=0)] | None = None  # None = 16, as OpenAI has it
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
-    best_of: Int | None = None
-    suffix: str | None = None  # known, but not honoured: refused unless empty
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    suffix: str | None = None  # for models whose vocabulary has fill-in-the-middle tokens
+
+    @property
+    def drawn_choices(self) -> int:
+        """Answers to generate for each prompt; the best `choices` of them are returned."""
+        return max(self.choices, self.best_of or 0)

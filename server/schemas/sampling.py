@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ftllm.engine.params import MAX_BAD_WORDS, MAX_LOGPROBS
 from ftllm.sampling_params import MAX_CHOICES
-from ftllm.server.schemas.base import Int, LogitBias, Schema, StopStrings, TokenIds
+from ftllm.server.schemas.base import (
+    Int,
+    JsonObject,
+    JsonValue,
+    LogitBias,
+    Schema,
+    StopStrings,
+    TokenIds,
+)
+
+MAX_SALT_CHARS = 1024  # vLLM's limit
+MAX_BAD_WORD_CHARS = 256
 
 
 class StreamOptions(Schema):
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None  # vLLM's: usage so far in every chunk
     include_obfuscation: bool | None = None  # padding against traffic analysis: hosted only
 
 
@@ -29,7 +42,6 @@ class SamplingFields(Schema):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: LogitBias | None = None
-    user: str | None = None
 
     # Beyond OpenAI's set; names and meaning as in vLLM.
     top_k: Int | None = None  # 0 or -1 = off
@@ -38,6 +50,37 @@ class SamplingFields(Schema):
     min_tokens: Int | None = None
     stop_token_ids: TokenIds | None = None
     ignore_eos: bool | None = None
+    allowed_token_ids: TokenIds | None = None
+    bad_words: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=MAX_BAD_WORD_CHARS)]],
+            Field(max_length=MAX_BAD_WORDS // 2, fail_fast=True),  # each gives two sequences
+        ]
+        | None
+    ) = None
+    skip_special_tokens: bool | None = None  # None = true
+    spaces_between_special_tokens: bool | None = None  # no effect: a text never gets such spaces
+    include_stop_str_in_output: bool | None = None
+    truncate_prompt_tokens: Annotated[Int, Field(ge=-1)] | None = None  # -1 = to what fits
+    truncation_side: Literal["left", "right"] | None = None  # None = left: the end is kept
+    add_special_tokens: bool | None = None  # None = true for a prompt, false for messages
+    prompt_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    priority: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None  # lower runs first
+    cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_SALT_CHARS)] | None = None
+    use_beam_search: bool | None = None  # known, but not honoured: refused when true
+    length_penalty: float | None = None  # of beam search: refused unless 1
+
+    # Accepted: only a hosted service can mean them.
+    user: str | None = None
+    store: bool | None = None
+    metadata: JsonObject | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: JsonValue = None
 
     @property
     def choices(self) -> int:

@@ -75,6 +75,8 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         "host": "127.0.0.2",
         "port": "99",
         "api_key": "k_1",
+        "admin_api_key": "a_1",
+        "keep_alive": "2.5",
     }
     switches = ["no_prefix_cache", "hide_input", "lenient"]
     underscores = [f"--{name}={value}" for name, value in flags.items()]
@@ -106,7 +108,13 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         pin="off",
     )
     assert served.settings[0] == ServerSettings(
-        host="127.0.0.2", port=99, api_keys=("k_1",), hide_input=True, lenient=True
+        host="127.0.0.2",
+        port=99,
+        api_keys=("k_1",),
+        admin_api_keys=("a_1",),
+        keep_alive=2.5,
+        hide_input=True,
+        lenient=True,
     )
 
 
@@ -129,7 +137,18 @@ def test_keys_come_from_flags_files_and_the_environment(
         ).exit_code
         == 0
     )
-    assert served.settings[0].api_keys == ("one", "alpha", "beta", "gamma", "delta")
+    assert served.settings[0].api_keys == ("one", "delta")
+    assert served.settings[0].api_key_files == (first, second)
+
+
+def test_admin_keys(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "admin"
+    file.write_text("from-file")
+    monkeypatch.setenv("FTLLM_ADMIN_API_KEYS", "from-environment")
+    assert invoke("--admin_api_key", "a_1", "--admin-api-key", f"@{file}").exit_code == 0
+    assert served.settings[0].admin_api_keys == ("a_1", "from-environment", "from-file")
+    assert served.settings[0].api_keys == ()
+    assert invoke("--admin_api_key", " ").exit_code == 2
 
 
 @pytest.mark.parametrize("content", [None, b"# only a comment\n", b"\xff\xfe"])

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from ftllm.engine.params import SamplingParams
-from ftllm.engine.plan import StepPlan, StepResult
+from ftllm.engine.plan import ALL_EXCLUDED, StepPlan, StepResult
 
 MASK = 2**64 - 1
 
@@ -48,12 +48,16 @@ class FakeSampler:
         min_tokens: int,
         stop_token_ids: Sequence[int],
         prompt_ids: Sequence[int],
+        allowed_token_ids: Sequence[int] | None = None,
+        bad_words: Sequence[Sequence[int]] = (),
     ) -> None:
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed {seed} is not an unsigned 64-bit number")
         self.seed = 0 if temperature == 0 else seed
         self.min_tokens = min_tokens
         self.stop_token_ids = frozenset(stop_token_ids)
+        self.allowed_token_ids = allowed_token_ids
+        self.bad_words = bad_words
         self.accepted: list[int] = []
         self._history = 0
 
@@ -69,6 +73,15 @@ class FakeSampler:
         number, history = self.num_accepted + len(drafts), self._history
         for draft in drafts:
             history = mix(history, draft)
+        if self.allowed_token_ids is not None:
+            output = [*self.accepted, *drafts]
+            bad = {
+                last
+                for *first, last in self.bad_words
+                if output[len(output) - len(first) :] == first
+            }
+            left = [token for token in self.allowed_token_ids if token not in bad]
+            return left[mix(logits, number) % len(left)] if left else ALL_EXCLUDED
         token = mix(logits, self.seed, number, history) % vocab_size
         while token in self.stop_token_ids and number < self.min_tokens:
             token = (token + 1) % vocab_size

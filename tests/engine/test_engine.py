@@ -102,6 +102,34 @@ def test_abort_takes_effect_at_the_next_step() -> None:
     assert executor.steps == 3
 
 
+def test_abort_of_all() -> None:
+    executor = GatedExecutor()
+    engine = make_engine(executor)
+    sinks = [Collector() for _ in range(4)]
+    with running(engine):
+        for number, sink in enumerate(sinks):
+            engine.submit(make_request(f"r{number}", prompt(5), max_tokens=50), sink)
+        executor.wait_until_entered()
+        assert engine.abort_all() == 4
+        executor.permit()
+        assert {sink.wait().reason for sink in sinks} == {FinishReason.ABORTED}
+        assert engine.abort_all() == 0
+
+
+def test_reset_of_the_prefix_cache_comes_before_later_requests() -> None:
+    engine = make_engine(FakeExecutor())
+    with running(engine):
+        cached = []
+        for number in range(3):
+            sink = Collector()
+            engine.submit(make_request(f"r{number}", prompt(30), max_tokens=2), sink)
+            cached.append(sink.wait().cached_tokens)
+            if number == 1:
+                engine.reset_prefix_cache()
+    assert cached[0] == cached[2] == 0
+    assert cached[1] > 0
+
+
 def test_abort_of_a_waiting_request() -> None:
     engine = make_engine(FakeExecutor())
     sink = Collector()

@@ -28,6 +28,8 @@ def limits(*, max_model_len: int = 100, num_blocks: int = 1000) -> EngineLimits:
         ((1,), SamplingParams(logit_bias={50: 1.0}), "logit_bias"),
         ((1,), SamplingParams(logit_bias={3: 1.0, -7: 1.0}), "logit_bias"),
         ((1,), SamplingParams(stop_token_ids=frozenset({2, 50})), "stop_token_ids"),
+        ((1,), SamplingParams(allowed_token_ids=frozenset({2, 50})), "allowed_token_ids"),
+        ((1,), SamplingParams(bad_words=((1, 2), (3, -1))), "bad_words"),
     ],
 )
 def test_refused_field_is_named(

@@ -102,6 +102,22 @@ def test_stop_token_is_delivered_and_ends_the_request() -> None:
     assert driver.tokens("stopped") == driver.tokens("free")[:3]
 
 
+@pytest.mark.parametrize("prompt_logprobs", [None, 1])
+def test_where_no_token_is_allowed_the_answer_ends(prompt_logprobs: int | None) -> None:
+    driver = SchedulerDriver(FakeExecutor())
+    params = SamplingParams(
+        seed=1,
+        max_tokens=8,
+        allowed_token_ids=frozenset({7}),
+        bad_words=((7, 7, 7),),
+        prompt_logprobs=prompt_logprobs,
+    )
+    driver.add(make_request("a", prompt(5), params))
+    driver.run()
+    assert driver.tokens("a") == [7, 7]
+    assert driver.finish("a").reason is FinishReason.STOP
+
+
 def test_context_end_is_length() -> None:
     driver = SchedulerDriver(FakeExecutor(), max_model_len=20)
     driver.add(make_request("a", prompt(15), SamplingParams(seed=1)))
@@ -118,6 +134,34 @@ def test_kv_capacity_is_the_context_end() -> None:
     driver.verify()
     assert len(driver.tokens("a")) == 5
     assert driver.scheduler.preemptions == 0
+
+
+def test_a_reset_prefix_cache_gives_no_hit() -> None:
+    driver = SchedulerDriver(FakeExecutor())
+    tables = driver.scheduler.tables
+    driver.add(make_request("a", prompt(14), max_tokens=3))
+    driver.run()
+    driver.add(make_request("b", prompt(14), max_tokens=12))
+    driver.step()
+    tables.reset_cache()  # while "b" runs on blocks of "a"
+    driver.scheduler.check()
+    driver.add(make_request("c", prompt(14), max_tokens=9))
+    driver.run()
+    driver.add(make_request("d", prompt(14), max_tokens=1))
+    driver.run()
+    driver.verify()
+    cached = [driver.finish(name).cached_tokens for name in "abcd"]
+    assert cached == [0, 12, 0, 12]
+
+
+def test_reset_frees_idle_blocks() -> None:
+    driver = SchedulerDriver(FakeExecutor())
+    driver.add(make_request("a", prompt(14), max_tokens=3))
+    driver.run()
+    assert driver.scheduler.tables.cached_blocks > 0
+    driver.scheduler.tables.reset_cache()
+    assert driver.scheduler.tables.cached_blocks == 0
+    driver.scheduler.check()
 
 
 def test_prefix_cache_hit() -> None:

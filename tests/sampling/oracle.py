@@ -29,6 +29,8 @@ class Options:
     seed: int = 0
     min_tokens: int = 0
     stop_token_ids: Sequence[int] = ()
+    allowed_token_ids: Sequence[int] | None = None
+    bad_words: Sequence[Sequence[int]] = ()
     prompt_ids: Sequence[int] = ()
 
     def sampler(self, accepted: Sequence[int] = ()) -> _core.Sampler:
@@ -45,6 +47,8 @@ class Options:
             seed=self.seed,
             min_tokens=self.min_tokens,
             stop_token_ids=self.stop_token_ids,
+            allowed_token_ids=self.allowed_token_ids,
+            bad_words=self.bad_words,
             prompt_ids=self.prompt_ids,
         )
         for token in accepted:
@@ -65,6 +69,13 @@ def adjusted(logits: Float32Array, options: Options, accepted: Sequence[int]) ->
         scores[token] -= options.frequency_penalty * list(accepted).count(token)
     if len(accepted) < options.min_tokens:
         scores[list(options.stop_token_ids)] = -np.inf
+    if options.allowed_token_ids is not None:
+        forbidden = np.ones(len(scores), bool)
+        forbidden[list(options.allowed_token_ids)] = False
+        scores[forbidden] = -np.inf
+    for *before, last in options.bad_words:
+        if list(accepted)[len(accepted) - len(before) :] == before:
+            scores[last] = -np.inf
     return scores
 
 

@@ -97,6 +97,8 @@ ADJUSTMENTS = {
     "frequency": Options(temperature=0, frequency_penalty=0.9, prompt_ids=[1, 2, 3]),
     "negative": Options(temperature=0, presence_penalty=-2.0, frequency_penalty=-0.5),
     "min_tokens": Options(temperature=0, min_tokens=4, stop_token_ids=[0, 5, 9, 10, 20]),
+    "allowed": Options(temperature=0, allowed_token_ids=[30, 4, 4, 9, 31, VOCAB - 1]),
+    "bad words": Options(temperature=0, bad_words=[[4], [11, 4], [8, 8], [4, 4, 9], [9, 8, 5]]),
     "all": Options(
         temperature=0,
         logit_bias={4: 3.0, 5: -1.0},
@@ -105,6 +107,8 @@ ADJUSTMENTS = {
         frequency_penalty=0.4,
         min_tokens=9,
         stop_token_ids=[2, 30],
+        allowed_token_ids=range(1, 35),
+        bad_words=[[3], [4, 11], [9, 8, 31]],
         prompt_ids=[4, 9, 12],
     ),
 }
@@ -138,12 +142,31 @@ def test_stop_tokens_are_possible_from_min_tokens_on() -> None:
     assert greedy_choice(logits, options, [1, 2]) == stop
 
 
+def test_a_bad_word_is_barred_where_it_would_be_completed() -> None:
+    logits = row(2)
+    best, second = (int(token) for token in np.argsort(-logits)[:2])
+    options = Options(temperature=0, bad_words=[[7, 8, best]])
+    assert greedy_choice(logits, options, [7, 8]) == second
+    for accepted in ([], [8], [7], [8, 7], [7, 8, 9], [9, 8]):
+        assert greedy_choice(logits, options, accepted) == best
+    assert greedy_choice(logits, options, [1, 7, 8]) == second
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_whose_tokens_are_all_excluded_is_reported(temperature: float) -> None:
+    for allowed, bad in (([], []), ([VOCAB + 1], []), ([5, 6], [[5], [6]])):
+        options = Options(temperature=temperature, allowed_token_ids=allowed, bad_words=bad)
+        with pytest.raises(ValueError, match="exclude every token"):
+            greedy_choice(row(4), options)
+
+
 def test_ids_beyond_the_vocabulary_have_no_effect() -> None:
     logits = row(3)
     options = Options(
         temperature=0,
         logit_bias={VOCAB: 9.0, 2**31 - 1: 9.0},
         stop_token_ids=[VOCAB],
+        bad_words=[[VOCAB + 1]],
         min_tokens=5,
         repetition_penalty=2.0,
         prompt_ids=[VOCAB + 7],
@@ -376,6 +399,9 @@ def test_negative_seeds_are_taken_modulo_2_to_the_64() -> None:
         ("logit_bias", {-1: 1.0}),
         ("logit_bias", {1: float("nan")}),
         ("stop_token_ids", [-1]),
+        ("allowed_token_ids", [3, -1]),
+        ("bad_words", [[1], [2, -1]]),
+        ("bad_words", [[]]),
         ("prompt_ids", [-2]),
         ("seed", 2**64),
         ("seed", -(2**63) - 1),

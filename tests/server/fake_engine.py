@@ -33,10 +33,10 @@ class _Live:
     prefilled: bool = False
 
 
-def logprobs_of(token_id: int, top: int) -> TokenLogprobs:
+def logprobs_of(token_id: int, top: int, chosen: float = -0.5) -> TokenLogprobs:
     """The chosen token at -0.5, then its successors at -1.5, -2.5 …"""
-    likely = tuple((token_id + place, -0.5 - place) for place in range(top))
-    return TokenLogprobs(token_id, -0.5, likely)
+    likely = tuple((token_id + place, chosen - place) for place in range(top))
+    return TokenLogprobs(token_id, chosen, likely)
 
 
 class FakeEngine:
@@ -54,8 +54,10 @@ class FakeEngine:
         self.alive = True
         self.last_step_at = time.monotonic()
         self.requests: list[Request] = []
+        self.logprob_of: Callable[[int], float] = lambda _: -0.5  # of the token that it says
         self.drafts = (0, 0)  # tokens drafted and accepted, as its answers claim
         self.aborted: list[str] = []
+        self.cache_resets = 0
         self.steps = 0
         self.shut_down = False
         self._live: dict[str, _Live] = {}
@@ -93,6 +95,16 @@ class FakeEngine:
         with self._changed:
             self.aborted.append(request_id)
             self._changed.notify()
+
+    def abort_all(self) -> int:
+        with self._changed:
+            live = list(self._live)
+            self.aborted += live
+            self._changed.notify()
+        return len(live)
+
+    def reset_prefix_cache(self) -> None:
+        self.cache_resets += 1
 
     def stats(self) -> EngineStats:
         live = len(self._live)
@@ -168,7 +180,7 @@ class FakeEngine:
         live.sent += 1
         logprobs = None
         if params.logprobs is not None:
-            logprobs = (logprobs_of(token_id, params.logprobs),)
+            logprobs = (logprobs_of(token_id, params.logprobs, self.logprob_of(token_id)),)
         events.append(TokensEvent(live.request.request_id, (token_id,), logprobs))
         if token_id in params.stop_token_ids and live.sent > params.min_tokens:
             self._finish(live, FinishReason.STOP, events)

@@ -17,6 +17,7 @@ from .fake_engine import FakeEngine
 
 BOS, EOS = 256, 257
 HELLO, WORLD = 258, 259  # longer than a byte: "Hello" and " world"; only ever generated
+FIRST_MARKER = 260
 MAX_MODEL_LEN = 500
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
@@ -24,20 +25,22 @@ TEMPLATE = (
 )
 
 
-def byte_tokenizer() -> Tokenizer:
-    """Ids 0 to 255 are bytes. `encode` puts BOS in front; special tokens may be spelled."""
+def byte_tokenizer(*markers: str) -> Tokenizer:
+    """Ids 0 to 255 are bytes. `encode` puts BOS in front; special tokens may be spelled.
+    `markers` are further special tokens, with the ids from FIRST_MARKER on."""
     alphabet = byte_alphabet()
     specials = ["<bos>", "<eos>"]
+    further = ["<hello>", "<world>", *markers] if markers else []
     backend = tokenizers.Tokenizer(
         BPE(vocab={character: byte for byte, character in alphabet.items()}, merges=[])
     )
     backend.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.add_special_tokens(specials)
+    backend.add_special_tokens([*specials, *further])
     pieces = [alphabet[byte] for byte in range(256)]
     vocabulary = Vocabulary(
-        [*pieces, *specials, "Hello", "Ġworld"],
+        [*pieces, *specials, "Hello", "Ġworld", *markers],
         spelling=Spelling.BYTE_LEVEL,
-        literal_ids={BOS, EOS},
+        literal_ids={BOS, EOS, *range(FIRST_MARKER, FIRST_MARKER + len(markers))},
     )
     special = SpecialTokens(
         bos_token_id=BOS,
@@ -78,3 +81,4 @@ class FakeModel:
     max_model_len: int = MAX_MODEL_LEN
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
+    summary: tuple[str, ...] = ("model    tiny/model: scripted",)

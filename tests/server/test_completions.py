@@ -9,7 +9,7 @@ from ftllm.server.settings import ServerSettings
 
 from .api import Api, chunks_of, error_of
 from .fake_engine import CACHED_TOKENS, FakeEngine
-from .fake_model import BOS, HELLO, FakeModel, says
+from .fake_model import BOS, FIRST_MARKER, HELLO, FakeModel, byte_tokenizer, says
 
 
 def test_a_whole_answer(api: Api, engine: FakeEngine) -> None:
@@ -24,6 +24,7 @@ def test_a_whole_answer(api: Api, engine: FakeEngine) -> None:
         "completion_tokens": 4,
         "total_tokens": 7,
         "prompt_tokens_details": {"cached_tokens": CACHED_TOKENS},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
     assert engine.requests[0].prompt_ids == (BOS, *b"Hi")
     assert engine.requests[0].params.max_tokens == 16
@@ -86,14 +87,54 @@ def test_too_many_choices(model: FakeModel) -> None:
     assert "6 choices" in error["message"]
 
 
-def test_best_of(api: Api) -> None:
-    assert api.complete(n=2, best_of=2).status_code == 200
-    assert error_of(api.complete(n=2, best_of=3), 400)["param"] == "best_of"
+def test_best_of_returns_the_likeliest(api: Api, engine: FakeEngine) -> None:
+    def script(request: Request) -> list[int]:
+        return says(chr(ord("a") + (request.params.seed or 0)) * 3)
+
+    engine.script = script
+    engine.logprob_of = lambda token_id: {"b": -0.1, "d": -0.2}.get(chr(token_id), -3.0)
+    body = api.complete(n=2, best_of=4, seed=0).json()
+    assert [choice["text"] for choice in body["choices"]] == ["bbb", "ddd"]
+    assert [choice["index"] for choice in body["choices"]] == [0, 1]
+    assert body["choices"][0]["logprobs"] is None
+    assert body["usage"]["completion_tokens"] == 4 * 4  # what was generated, not what was kept
+    two = api.complete(["x", "y"], best_of=4, seed=0, logprobs=1).json()["choices"]
+    assert [choice["text"] for choice in two] == ["bbb", "bbb"]
+    assert two[0]["logprobs"]["token_logprobs"] == [-0.1] * 3
 
 
-def test_suffix(api: Api) -> None:
+def test_best_of_that_cannot_be_had(api: Api, engine: FakeEngine) -> None:
+    assert api.complete(n=2, best_of=2, stream=True).status_code == 200
+    assert error_of(api.complete(n=3, best_of=2), 400)["param"] == "best_of"
+    assert error_of(api.complete(best_of=129), 400)["param"] == "best_of"
+    error = error_of(api.complete(best_of=2, stream=True), 400)
+    assert error["param"] == "best_of"
+    assert "streamed" in error["message"]
+    assert len(engine.requests) == 2
+
+
+def test_a_suffix_needs_a_vocabulary_with_markers(api: Api) -> None:
     assert api.complete(suffix="").status_code == 200
-    assert error_of(api.complete(suffix="end"), 400)["param"] == "suffix"
+    error = error_of(api.complete(suffix="end"), 400)
+    assert (error["param"], error["code"]) == ("suffix", "unsupported_value")
+
+
+def test_a_suffix(engine: FakeEngine) -> None:
+    markers = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|fim_pad|>")
+    model = FakeModel(engine, tokenizer=byte_tokenizer(*markers))
+    api = Api(create_app(model, ServerSettings()))
+    prefix, suffix, middle, pad = range(FIRST_MARKER, FIRST_MARKER + 4)
+    engine.script = lambda _: [*b"mid", pad, *b"past it"]
+    (choice,) = api.complete("ab", suffix="yz").json()["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("mid", "stop")
+    api.complete([97, 98], suffix="yz", stream=True)
+    first, second = engine.requests
+    assert first.prompt_ids == (BOS, prefix, *b"ab", suffix, *b"yz", middle)
+    assert second.prompt_ids == first.prompt_ids[1:]
+    assert {prefix, suffix, middle, pad} < first.params.stop_token_ids
+    assert error_of(api.complete("ab", suffix="yz", echo=True), 400)["param"] == "echo"
+    error = error_of(api.complete("ab", suffix="yz", truncate_prompt_tokens=5), 400)
+    assert error["param"] == "truncate_prompt_tokens"
 
 
 def test_logprobs(api: Api) -> None:
@@ -116,6 +157,14 @@ def test_offsets_are_true(api: Api, engine: FakeEngine) -> None:
         if "\ufffd" not in token and token != "<bos>":
             assert text.startswith(token, offset)
     assert logprobs["text_offset"] == [0, 0, 1, 1, 1, 1, 2, 3, 8, 8, 9, 10, 11, 16]
+
+
+def test_a_long_echo_with_logprobs(api: Api) -> None:
+    """Long enough to be written beside the event loop, whole and streamed."""
+    (choice,) = api.complete("x" * 300, echo=True, logprobs=1).json()["choices"]
+    assert len(choice["logprobs"]["tokens"]) == 304
+    chunks = chunks_of(api.complete("x" * 300, echo=True, logprobs=1, stream=True))
+    assert chunks[0]["choices"][0]["logprobs"]["tokens"] == ["<bos>", *["x"] * 300]
 
 
 def test_echo(api: Api) -> None:
@@ -163,8 +212,13 @@ def test_only_the_prompt(api: Api, logprobs: int | None) -> None:
         assert choice["logprobs"]["token_logprobs"] == [None, -0.5]
 
 
-def test_max_tokens_0_needs_echo(api: Api) -> None:
+def test_max_tokens_0_needs_something_else_to_tell(api: Api) -> None:
     assert error_of(api.complete(max_tokens=0), 400)["param"] == "max_tokens"
+    (choice,) = api.complete("a", max_tokens=0, prompt_logprobs=0).json()["choices"]
+    assert choice["text"] == ""
+    assert choice["prompt_logprobs"][1] == {
+        "97": {"logprob": -0.5, "rank": None, "decoded_token": "a"}
+    }
 
 
 def test_logprobs_have_a_limit(api: Api) -> None:

@@ -85,6 +85,12 @@ def test_long_input_is_clipped() -> None:
     assert "zz" not in reply.message
 
 
+def test_long_messages_are_clipped() -> None:
+    reply = reply_for(RequestError("the template says: " + "x" * 100_000, param="p"), request_id="")
+    assert len(reply.message) == 2001
+    assert reply.param == "p"
+
+
 def test_unknown_path_and_method(api: Api) -> None:
     assert error_of(api.get("/v1/nothing"), 404)["code"] == "not_found"
     response = api.get("/v1/completions")

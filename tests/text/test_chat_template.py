@@ -53,6 +53,42 @@ class TestRealTemplates:
             assert template.render(**{**conversation, "messages": messages}) == expected
 
 
+class TestContinuedMessage:
+    SOURCE = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+
+    @pytest.mark.parametrize("text", ["Once", "Once upon ", "", "a</s>a", "é\n"])
+    def test_the_prompt_ends_where_the_text_does(self, text: str) -> None:
+        messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": text}]
+        for source in (self.SOURCE, self.SOURCE.replace(" | trim", "")):
+            prompt = _render(source, messages, continue_final_message=True)
+            assert prompt == f"<user>hi</s><assistant>{text}"
+
+    @pytest.mark.parametrize("name", sorted(_GOLDEN))
+    def test_real_templates(
+        self, name: str, real_metadata: Callable[[str], Mapping[str, object]]
+    ) -> None:
+        source = str(real_metadata(name)["tokenizer.chat_template"])
+        messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "One, "}]
+        prompt = _render(source, messages, continue_final_message=True)
+        begun = _render(source, messages[:1])
+        assert prompt.startswith(begun)
+        assert prompt.endswith("One, ")
+
+    def test_what_cannot_be_continued(self) -> None:
+        for last in (
+            {"role": "assistant", "content": None, "tool_calls": [_CALL]},
+            {"role": "assistant", "content": [{"type": "text", "text": "a"}]},
+        ):
+            messages = [{"role": "user", "content": "hi"}, last]
+            with pytest.raises(RequestError, match="cannot be continued"):
+                _render(self.SOURCE, messages, continue_final_message=True)
+        with pytest.raises(RequestError, match="leaves out the text"):
+            _render("{{ messages[0].role }}", continue_final_message=True)
+
+
 class TestEnvironment:
     def test_blocks_are_trimmed(self) -> None:
         source = "a\n  {% if true %}\nb\n  {% endif %}\nc\n"

@@ -1,0 +1,7 @@
+"""DeepSeek-R1 and its distillates: reasoning between `<think>` and `</think>`."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import think_tags
+
+REASONING = think_tags("deepseek_r1")

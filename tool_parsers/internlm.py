@@ -1,0 +1,10 @@
+"""InternLM2 and 2.5, Intern-S1: `<|action_start|><|plugin|>\\n{"name": …}<|action_end|>`."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import ToolDialect
+from ftllm.tool_parsers.json_calls import json_block
+
+# Some tokenizers put a space between two special tokens.
+OPENINGS = ("<|action_start|><|plugin|>", "<|action_start|> <|plugin|>")
+TOOL = ToolDialect("internlm", OPENINGS, json_block("<|action_end|>"))

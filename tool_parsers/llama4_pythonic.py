@@ -1,0 +1,9 @@
+"""Llama 4: `<|python_start|>[f(a=1), g()]<|python_end|>`; the tokens may be missing."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import ToolDialect
+from ftllm.tool_parsers.python_calls import PythonCalls
+
+GRAMMAR = PythonCalls("<|python_end|>")
+TOOL = ToolDialect("llama4_pythonic", ("<|python_start|>",), GRAMMAR.parse, bare=("[",))

@@ -1,0 +1,9 @@
+"""Olmo-3: a call a line between `<function_calls>` and `</function_calls>`."""
+
+from __future__ import annotations
+
+from ftllm.tool_parsers.dialect import ToolDialect
+from ftllm.tool_parsers.python_calls import PythonCalls
+
+GRAMMAR = PythonCalls("</function_calls>")
+TOOL = ToolDialect("olmo3", ("<function_calls>",), GRAMMAR.parse)

@@ -1,0 +1,155 @@
+"""Parses what a model writes into content, reasoning and tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ftllm.tool_parsers.call_ids import IdSource, hex_id
+from ftllm.tool_parsers.call_writer import CallWriter
+from ftllm.tool_parsers.deltas import Delta, Outbox, ParsedOutput, ToolCall
+from ftllm.tool_parsers.dialect import ChannelDialect, ReasoningDialect, ToolDialect
+from ftllm.tool_parsers.harmony import HarmonyMachine
+from ftllm.tool_parsers.registry import reasoning_dialect_named, tool_dialect_named
+from ftllm.tool_parsers.source import FinishReason, Source
+from ftllm.tool_parsers.state_machine import StateMachine
+from ftllm.tool_parsers.tool_schemas import ToolSchemas
+
+
+class OutputParser:
+    """Splits one answer while it is generated; linear in its length, for any split of the text.
+
+    `tools` are the request's, in OpenAI's form; without them, or without a dialect, nothing is
+    parsed as a call. `starts_in_reasoning` says that the prompt ends inside a reasoning block.
+    `new_id` makes the ids of calls for which the model writes none (for tests).
+
+    The pieces that `feed` and `finish` return add up to the same answer however the text is split.
+    """
+
+    def __init__(
+        self,
+        *,
+        tools: Sequence[Mapping[str, object]] = (),
+        tool_dialect: str | None = None,
+        reasoning_dialect: str | None = None,
+        starts_in_reasoning: bool = False,
+        new_id: IdSource | None = None,
+    ) -> None:
+        self._source = Source()
+        self._outbox = Outbox()
+        self._machine = _machine(
+            self._source,
+            self._outbox,
+            tools=ToolSchemas(tools),
+            tool_dialect=None if tool_dialect is None else tool_dialect_named(tool_dialect),
+            reasoning_dialect=(
+                None if reasoning_dialect is None else reasoning_dialect_named(reasoning_dialect)
+            ),
+            starts_in_reasoning=starts_in_reasoning,
+            new_id=new_id,
+        )
+        self._run = self._machine.run()
+        next(self._run)
+
+    @property
+    def in_reasoning(self) -> bool:
+        """The text fed so far ends inside reasoning."""
+        return self._machine.in_reasoning
+
+    @property
+    def reasoning_length(self) -> int:
+        """Characters fed that belong to reasoning that has ended, with its markers."""
+        return self._machine.reasoning_length
+
+    @property
+    def position(self) -> int:
+        """Characters fed that are decided upon, or put aside until a call proves to be one."""
+        return self._source.position
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """A call has been handed out, so a "stop" is a "tool_calls"."""
+        return self._outbox.call_count > 0
+
+    def feed(self, text: str) -> list[Delta]:
+        """What is certain now that `text` has come."""
+        if not text:
+            return []
+        self._source.feed(text)
+        next(self._run)
+        return self._outbox.take()
+
+    def finish(self, reason: FinishReason) -> list[Delta]:
+        """The rest. "stop": the model ended its answer, so an open call is completed; "length":
+        the answer was cut off, and so is an open call."""
+        self._source.end(reason)
+        next(self._run, None)
+        return self._outbox.take()
+
+
+def _machine(
+    source: Source,
+    outbox: Outbox,
+    *,
+    tools: ToolSchemas,
+    tool_dialect: ToolDialect | ChannelDialect | None,
+    reasoning_dialect: ReasoningDialect | ChannelDialect | None,
+    starts_in_reasoning: bool,
+    new_id: IdSource | None,
+) -> StateMachine | HarmonyMachine:
+    if not tools:
+        tool_dialect = None
+    if isinstance(tool_dialect, ChannelDialect) or isinstance(reasoning_dialect, ChannelDialect):
+        calls = None if tool_dialect is None else CallWriter(tools, outbox, new_id or hex_id)
+        return HarmonyMachine(source, outbox, calls, starts_in_reasoning=starts_in_reasoning)
+    return StateMachine(
+        source,
+        outbox,
+        tools=tools,
+        tool_dialect=tool_dialect,
+        reasoning_dialect=reasoning_dialect,
+        starts_in_reasoning=starts_in_reasoning,
+        new_id=new_id,
+    )
+
+
+def parse_output(
+    text: str,
+    *,
+    tools: Sequence[Mapping[str, object]] = (),
+    tool_dialect: str | None = None,
+    reasoning_dialect: str | None = None,
+    starts_in_reasoning: bool = False,
+    finish_reason: FinishReason = "stop",
+    new_id: IdSource | None = None,
+) -> ParsedOutput:
+    """A whole answer, by the same parser that streams it."""
+    parser = OutputParser(
+        tools=tools,
+        tool_dialect=tool_dialect,
+        reasoning_dialect=reasoning_dialect,
+        starts_in_reasoning=starts_in_reasoning,
+        new_id=new_id,
+    )
+    return join_deltas([*parser.feed(text), *parser.finish(finish_reason)])
+
+
+def join_deltas(deltas: Sequence[Delta]) -> ParsedOutput:
+    """The answer that pieces add up to."""
+    content = [delta.content for delta in deltas if delta.content is not None]
+    reasoning = [delta.reasoning for delta in deltas if delta.reasoning is not None]
+    heads: list[tuple[str, str]] = []
+    arguments: list[list[str]] = []
+    for delta in deltas:
+        for piece in delta.tool_calls:
+            if piece.id is not None and piece.name is not None:
+                heads.append((piece.id, piece.name))
+                arguments.append([])
+            arguments[piece.index].append(piece.arguments)
+    return ParsedOutput(
+        content="".join(content) or None,
+        reasoning="".join(reasoning) or None,
+        tool_calls=tuple(
+            ToolCall(call_id, name, "".join(parts))
+            for (call_id, name), parts in zip(heads, arguments, strict=True)
+        ),
+    )
