@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from ftllm import _core
 from ftllm.engine.engine_config import EngineConfig, EngineLimits
+from ftllm.engine.mask_worker import MaskWorker
+from ftllm.engine.matcher import MaskFiller
 from ftllm.engine.plan import Executor, StepPlan
 from ftllm.engine.prefix_cache import PrefixCache
 from ftllm.engine.readout import Readout
@@ -43,7 +45,7 @@ class _Reset:
 class Engine:
     """Serves requests with one executor. Every accepted request gets exactly one `FinishedEvent`.
 
-    `sampler_factory` None means `_core.Sampler`.
+    `sampler_factory` None means `_core.Sampler`; `mask_filler` None that it serves no grammars.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Engine:
         config: EngineConfig,
         *,
         sampler_factory: SamplerFactory | None = None,
+        mask_filler: MaskFiller | None = None,
     ) -> None:
         self._executor = executor
         self._config = config
@@ -59,6 +62,7 @@ class Engine:
         cache = PrefixCache(self._limits.block_size) if config.prefix_caching else None
         self._scheduler = Scheduler(self._limits, cache=cache)
         self._make_sampler = _core.Sampler if sampler_factory is None else sampler_factory
+        self._masks = None if mask_filler is None else MaskWorker(mask_filler)
         self._thread: threading.Thread | None = None
         # Guards the four fields below; also signals the engine's thread that something arrived.
         self._wakeup = threading.Condition()
@@ -108,11 +112,16 @@ class Engine:
         then nothing was accepted and the sink is never called.
         """
         check_request(request, self._limits, self._config.vocab_size)
+        if request.params.grammar is not None and self._masks is None:
+            raise RequestError("This engine serves no grammars.", param="grammar")
         with self._wakeup:
             self._check_room(request.request_id)  # before the work of making a sampler
         sampler = make_sampler(self._make_sampler, request)
         drafter = make_drafter(self._config.speculative, request.prompt_ids)
-        live = _Live(Sequence(request, sampler, self._limits.context_len, drafter), sink)
+        grammar = request.params.grammar
+        matcher = None if grammar is None else grammar.matcher()
+        context_len = self._limits.context_len
+        live = _Live(Sequence(request, sampler, context_len, drafter, matcher), sink)
         with self._wakeup:
             self._check_room(request.request_id)
             if not self._live:
@@ -210,6 +219,8 @@ class Engine:
             logger.exception("The engine stops: its loop failed.")
             reason, error = FinishReason.ERROR, f"The engine failed: {_text(problem)}"
         finally:
+            if self._masks is not None:
+                self._masks.close()
             self._end_all(reason, error)
 
     def _take_inbox(self) -> bool:
@@ -237,6 +248,8 @@ class Engine:
 
     def _execute(self, plan: StepPlan) -> Deliveries:
         try:
+            if self._masks is not None:
+                self._masks.begin(plan)
             readout = Readout(plan, self._executor.step(plan))
         except Exception as problem:
             logger.exception("A step failed; its requests end with an error.")

@@ -43,6 +43,7 @@ class EngineLimits:
     max_batch: int
     max_batched_tokens: int
     max_model_len: int
+    vocab_size: int
 
     @property
     def kv_tokens(self) -> int:
@@ -63,4 +64,5 @@ class EngineLimits:
             max_batch=min(config.max_batch, executor.max_batch, tokens),
             max_batched_tokens=tokens,
             max_model_len=config.max_model_len,
+            vocab_size=config.vocab_size,
         )

@@ -40,5 +40,7 @@ class CoreExecutor:
             output_top=plan.output_top,
             output_drafts=plan.output_drafts,
             samplers=plan.samplers,
+            output_masks=plan.output_masks,
+            masks=plan.masks,
         )
         return StepResult(token_ids, logprobs, top_ids, top_logprobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ftllm.engine.matcher import TokenGrammar
 from ftllm.errors import RequestError
 
 MAX_LOGPROBS = 20  # OpenAI's limit for top_logprobs
@@ -38,6 +39,7 @@ class SamplingParams:
     bad_words: tuple[tuple[int, ...], ...] = ()  # token sequences that the output never holds
     logprobs: int | None = None  # None = off; n = the sampled token's and the n most likely
     prompt_logprobs: int | None = None  # the same for every prompt token but the first
+    grammar: TokenGrammar | None = None  # what the output has to match
 
     def __post_init__(self) -> None:
         _in_range("temperature", self.temperature, 0.0, 100.0)

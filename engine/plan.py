@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftllm import _core
+from ftllm.engine.matcher import MaskRequest
 
 # What a step gives in place of a sampled token.
 NO_LOGITS = -1  # no logit was finite
@@ -36,6 +37,9 @@ class StepPlan:
     output_top: Int32Array  # (R,) how many most likely tokens to report, 0 to 20; -1: no logprob
     output_drafts: Int32Array  # (R,) tokens up to the row that its sampler counts as accepted
     samplers: tuple[_core.Sampler | None, ...]  # (R,) None where output_targets >= 0
+    output_masks: Int32Array  # (R,) row of `masks` that says what can be sampled; -1: anything
+    masks: _core.TokenMasks | None  # None: no row has one. Filled while the step runs
+    mask_requests: tuple[MaskRequest, ...]  # what to fill it with
 
 
 @dataclass(frozen=True, slots=True)

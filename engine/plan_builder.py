@@ -9,8 +9,11 @@ import numpy as np
 
 from ftllm import _core
 from ftllm.engine.block_tables import BlockTables
+from ftllm.engine.matcher import MaskRequest
 from ftllm.engine.plan import Int32Array, StepPlan
 from ftllm.engine.sequence import Sequence
+
+NO_MASK = -1
 
 
 class Chunk(NamedTuple):
@@ -26,7 +29,7 @@ class Chunk(NamedTuple):
         return 1 + len(self.drafts) if self.rows == self.seq.pending else 0
 
 
-def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
+def build_plan(chunks: Items[Chunk], tables: BlockTables, *, vocab_size: int) -> StepPlan:
     """One step over `chunks`, in their order. Plain lists first: few and large numpy calls."""
     token_ids: list[int] = []
     row_starts = [0]
@@ -37,6 +40,9 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
     output_top: list[int] = []
     output_drafts: list[int] = []
     samplers: list[_core.Sampler | None] = []
+    output_masks: list[int] = []
+    mask_requests: list[MaskRequest] = []
+    mask_rows = 0
     width = 0
     for seq, rows, drafts in chunks:
         params = seq.request.params
@@ -50,6 +56,7 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
             output_top += [-1 if top is None else top] * targets
             output_drafts += [0] * targets
             samplers += [None] * targets
+            output_masks += [NO_MASK] * targets
         token_ids += seq.tokens[begin:end]
         if end == len(seq.tokens):
             samples = 1 + len(drafts)
@@ -58,6 +65,13 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
             output_top += [-1 if params.logprobs is None else params.logprobs] * samples
             output_drafts += range(samples)
             samplers += [seq.sampler] * samples
+            if needs_mask(seq, drafts):
+                assert seq.matcher is not None
+                output_masks += range(mask_rows, mask_rows + samples)
+                mask_requests.append(MaskRequest(seq.matcher, mask_rows, drafts))
+                mask_rows += samples
+            else:
+                output_masks += [NO_MASK] * samples
             token_ids += drafts
         row_starts.append(len(token_ids))
         context_lens.append(begin)
@@ -73,7 +87,15 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables) -> StepPlan:
         output_top=_frozen(output_top),
         output_drafts=_frozen(output_drafts),
         samplers=tuple(samplers),
+        output_masks=_frozen(output_masks),
+        masks=_core.TokenMasks(rows=mask_rows, vocab_size=vocab_size) if mask_rows else None,
+        mask_requests=tuple(mask_requests),
     )
+
+
+def needs_mask(seq: Sequence, drafts: Items[int]) -> bool:
+    """Whether its grammar may exclude tokens in the next step."""
+    return seq.matcher is not None and (bool(drafts) or not seq.matcher.unconstrained)
 
 
 def _frozen(values: list[int] | Int32Array) -> Int32Array:

@@ -17,6 +17,7 @@ from operator import attrgetter
 
 from ftllm.engine.block_tables import BlockTables
 from ftllm.engine.engine_config import EngineLimits
+from ftllm.engine.matcher import TokenMatcher
 from ftllm.engine.plan import ALL_EXCLUDED, StepPlan
 from ftllm.engine.plan_builder import Chunk, build_plan
 from ftllm.engine.prefix_cache import PrefixCache
@@ -39,6 +40,14 @@ _ORDER = attrgetter("order")
 _NO_DRAFT = -1  # equals no token
 
 _NO_LOGITS = "no logit of the next token is a number; the weights or the prompt overflow"
+_NO_TOKEN = (
+    "the grammar and the sampling parameters together allow no token, and the output is not"
+    " complete yet; loosen logit_bias, bad_words, allowed_token_ids or min_tokens, or the grammar"
+)
+
+
+End = tuple[FinishReason, str | None]
+"""How a sequence ended, and the error if it failed."""
 
 
 class Scheduler:
@@ -90,7 +99,7 @@ class Scheduler:
         if not chunks:
             assert not self._live, "requests are live, but none can advance"
             return None
-        plan = build_plan(chunks, self.tables)
+        plan = build_plan(chunks, self.tables, vocab_size=self._limits.vocab_size)
         self._step = plan, chunks
         return plan
 
@@ -192,6 +201,8 @@ class Scheduler:
         if most < 1:
             return ()
         drafts = drafter.propose(most, price)
+        if seq.matcher is not None and drafts:
+            drafts = drafts[: seq.matcher.count_allowed(drafts)]
         while seq.room < len(seq.tokens) + len(drafts):
             self.tables.grow(seq)
         return drafts
@@ -207,13 +218,13 @@ class Scheduler:
         seq = chunk.seq
         request_id, params = seq.request.request_id, seq.request.params
         known = len(seq.tokens)
-        reason = self._sample(chunk, readout, row)
+        end = self._sample(chunk, readout, row)
         tokens = tuple(seq.tokens[known:])
         self._advance(seq, chunk.rows + max(0, len(tokens) - 1))
         if seq.drafter is not None:
             self._record(seq, seq.drafter, chunk.drafts, tokens)
         events: list[Event] = []
-        if seq.prompt_logprobs is not None and reason is not FinishReason.ERROR:
+        if seq.prompt_logprobs is not None and (end is None or end[1] is None):
             events.append(PromptLogprobsEvent(request_id, tuple(seq.prompt_logprobs)))
             seq.prompt_logprobs = None
         if tokens:
@@ -225,26 +236,31 @@ class Scheduler:
                 rows = range(row, row + len(tokens))
                 logprobs = tuple(readout.logprobs(place, top) for place in rows)
             events.append(TokensEvent(request_id, tokens, logprobs))
-        if reason is not None:
-            error = _NO_LOGITS if reason is FinishReason.ERROR else None
-            events.append(self._finish(seq, reason, error))
+        if end is not None:
+            events.append(self._finish(seq, *end))
         return events
 
-    def _sample(self, chunk: Chunk, readout: Readout, row: int) -> FinishReason | None:
+    def _sample(self, chunk: Chunk, readout: Readout, row: int) -> End | None:
         """Append the tokens that count to the sequence; returns how it ended, if it did."""
         seq = chunk.seq
-        stops = seq.request.params.stop_token_ids
+        stops, matcher = seq.request.params.stop_token_ids, seq.matcher
         for token, draft in zip(
             readout.token_ids[row : row + chunk.samples], (*chunk.drafts, _NO_DRAFT), strict=True
         ):
-            if token < 0:  # nothing may follow, or nothing can be told
-                return FinishReason.STOP if token == ALL_EXCLUDED else FinishReason.ERROR
+            if token < 0:
+                return _end_without_token(token, matcher)
             seq.sampler.accept(token)
             seq.tokens.append(token)
+            if matcher is not None:
+                matcher.accept(token)
+                if matcher.error:
+                    return FinishReason.ERROR, _grammar_failed(matcher)
+                if matcher.finished:
+                    return FinishReason.STOP, None
             if token in stops:
-                return FinishReason.STOP
+                return FinishReason.STOP, None
             if len(seq.tokens) == seq.max_len:
-                return FinishReason.LENGTH
+                return FinishReason.LENGTH, None
             if token != draft:
                 break
         return None
@@ -287,3 +303,18 @@ class Scheduler:
         assert scheduled is plan, "another step is under way"
         self._step = None
         return chunks
+
+
+def _end_without_token(token: int, matcher: TokenMatcher | None) -> End:
+    """`token` says why there is none: nothing may follow, or nothing can be told."""
+    if token != ALL_EXCLUDED:
+        return FinishReason.ERROR, _NO_LOGITS
+    if matcher is None:
+        return FinishReason.STOP, None
+    if matcher.error:
+        return FinishReason.ERROR, _grammar_failed(matcher)
+    return (FinishReason.STOP, None) if matcher.accepting else (FinishReason.ERROR, _NO_TOKEN)
+
+
+def _grammar_failed(matcher: TokenMatcher) -> str:
+    return f"the output cannot follow its grammar any further: {matcher.error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ftllm import _core
+from ftllm.engine.matcher import TokenMatcher
 from ftllm.engine.prefix_cache import CachedBlock
 from ftllm.engine.request import FinishedEvent, FinishReason, Request, TokenLogprobs
 from ftllm.engine.speculation import Drafter
@@ -20,6 +21,7 @@ class Sequence:
     sampler: _core.Sampler  # kept over preemptions: it counts the tokens already sent
     context_len: int  # tokens that any request may reach
     drafter: Drafter | None = None  # None: it decodes token by token
+    matcher: TokenMatcher | None = None  # kept over preemptions, as the sampler is
     max_len: int = field(init=False)  # tokens of prompt and output at which this one ends
     tokens: list[int] = field(init=False)  # the prompt, then the output
     num_computed: int = 0  # tokens whose K/V is in the cache

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from ftllm.llm import LLM
     from ftllm.outputs import CompletionOutput, RequestOutput, TextDelta, TokenLogprob
     from ftllm.sampling_params import SamplingParams
+    from ftllm.text.grammar import Grammar
 
     __version__: str
 
 __all__ = [
     "LLM",
     "CompletionOutput",
+    "Grammar",
     "RequestOutput",
     "SamplingParams",
     "TextDelta",
@@ -37,6 +39,8 @@ def __getattr__(name: str) -> object:
             value = import_module("ftllm.llm").LLM
         case "SamplingParams":
             value = import_module("ftllm.sampling_params").SamplingParams
+        case "Grammar":
+            value = import_module("ftllm.text.grammar").Grammar
         case "CompletionOutput" | "RequestOutput" | "TextDelta" | "TokenLogprob":
             value = getattr(import_module("ftllm.outputs"), name)
         case _:

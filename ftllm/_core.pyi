@@ -191,6 +191,8 @@ class Executor:
         output_top: _Int32Array,
         output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
+        output_masks: _Int32Array | None = None,
+        masks: TokenMasks | None = None,
         trace: Literal[False] = False,
     ) -> _Step:
         """(token_ids, logprobs, top_ids, top_logprobs). Releases the GIL.
@@ -211,6 +213,8 @@ class Executor:
         output_top: _Int32Array,
         output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
+        output_masks: _Int32Array | None = None,
+        masks: TokenMasks | None = None,
         trace: Literal[True],
     ) -> tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array, dict[str, _Float32Array]]:
         """With the (rows, width) matrix of every value of the graph, by name."""
@@ -271,11 +275,38 @@ class Sampler:
     @property
     def num_accepted(self) -> int: ...
 
-def sample_row(sampler: Sampler, logits: _Float32Array, drafts: Sequence[int] = ()) -> int:
-    """The token that `sampler` draws from one row of logits, as if it had accepted `drafts`.
+class TokenMasks:
+    """Which tokens some rows of a step can be sampled from: a bit a token, in words of 32; all
+    begin as 0. Another thread may fill them while the step computes; `step` waits for `publish`
+    before it samples."""
+
+    def __init__(self, *, rows: int, vocab_size: int) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def data(self) -> memoryview:
+        """(rows * row_bytes,), writable"""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def row_bytes(self) -> int: ...
+    def publish(self) -> None:
+        """The rows are complete; they must not change after this."""
+
+    def wait(self) -> None: ...
+
+def sample_row(
+    sampler: Sampler,
+    logits: _Float32Array,
+    drafts: Sequence[int] = (),
+    mask: Sequence[int] = (),
+) -> int:
+    """The token that `sampler` draws from one row of logits, as if it had accepted `drafts`. `mask`
+    are words of 32 bits, a bit a token; empty: all are allowed.
 
     Raises `ValueError` when no logit is above -inf, or all that are belong to tokens that the
-    options exclude. For tests.
+    options or the mask exclude. For tests.
     """
 
 def score_row(

@@ -165,11 +165,13 @@ class Dispatcher:
 
     def submit(self, job: Job, choice: int, sink: Sink) -> Generation:
         """Raises what `Engine.submit` raises."""
+        grammar = job.params.grammar
         params = job.params.for_choice(
             choice,
             defaults=self._model.defaults,
             eos_token_ids=self._model.eos_token_ids,
             bad_word_ids=bad_word_ids(self._model.tokenizer, job.params.bad_words),
+            grammar=None if grammar is None else self._model.grammars.compile(grammar),
         )
         generation = Generation(
             request_id=f"offline-{next(self._numbers)}",

@@ -25,6 +25,7 @@ from ftllm.sources.cache import cache_root
 from ftllm.sources.resolve import resolve
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.gguf_tokenizer import tokenizer_from_gguf
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.hf_tokenizer import load_tokenizer
 from ftllm.text.tokenizer import Tokenizer
 
@@ -81,6 +82,8 @@ class LoadedModel:
     defaults: GenerationDefaults
     eos_token_ids: frozenset[int]
     summary: tuple[str, ...]  # lines to print at start
+    grammars: GrammarCompiler
+    model_type: str  # as config.json or the GGUF architecture names the family
 
 
 def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
@@ -125,15 +128,19 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         vocab_size=built.config.vocab_size,
     )
     name = options.model_name or files.name
+    eos_token_ids = tokenizer.eos_token_ids | _eos_ids(generation)
+    grammars = GrammarCompiler(tokenizer, vocab_size=config.vocab_size, eos_token_ids=eos_token_ids)
     return LoadedModel(
         name=name,
-        engine=Engine(built.executor, config),
+        engine=Engine(built.executor, config, mask_filler=grammars),
         tokenizer=tokenizer,
         chat_template=template,
         max_model_len=min(built.config.max_model_len, built.kv_tokens),
         defaults=_generation_defaults(generation),
-        eos_token_ids=tokenizer.eos_token_ids | _eos_ids(generation),
+        eos_token_ids=eos_token_ids,
         summary=_summary(name, built, options.dtype),
+        grammars=grammars,
+        model_type=built.config.model_type,
     )
 
 

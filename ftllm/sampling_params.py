@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from ftllm.engine.matcher import TokenGrammar
 from ftllm.engine.params import SamplingParams as EngineParams
 from ftllm.errors import RequestError
+from ftllm.text.grammar import Grammar
 
 MAX_CHOICES = 128  # OpenAI's limit for n
 MAX_STOP_STRINGS = 64
@@ -64,6 +66,7 @@ class SamplingParams:
     include_stop_str_in_output: bool = False  # keep the stop text, or the stop token's, in `text`
     skip_special_tokens: bool = True  # leave markup tokens out of `text`
     ignore_eos: bool = False  # go on after the model's end-of-sequence tokens
+    grammar: Grammar | None = None  # what the answer has to match
     logprobs: int | None = None  # None = off; k = the sampled token's and the k likeliest, 0 to 20
     prompt_logprobs: int | None = None  # the same for the prompt
 
@@ -91,8 +94,10 @@ class SamplingParams:
         defaults: SamplingDefaults,
         eos_token_ids: frozenset[int],
         bad_word_ids: tuple[tuple[int, ...], ...] = (),
+        grammar: TokenGrammar | None = None,
     ) -> EngineParams:
-        """The engine's parameters for answer `choice` of `n`; `bad_word_ids` spell `bad_words`."""
+        """The engine's parameters for answer `choice` of `n`. `bad_word_ids` spell `bad_words`, and
+        `grammar` is the compiled one."""
         allowed = self.allowed_token_ids
         stop_token_ids = frozenset(self.stop_token_ids)
         if not self.ignore_eos:
@@ -112,6 +117,7 @@ class SamplingParams:
             stop_token_ids=stop_token_ids,
             allowed_token_ids=None if allowed is None else frozenset(allowed),
             bad_words=bad_word_ids,
+            grammar=grammar,
             logprobs=self.logprobs,
             prompt_logprobs=self.prompt_logprobs if choice == 0 else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -43,6 +44,8 @@ from ftllm.server.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
 
+server_log = logging.getLogger("ftllm.server")
+
 ROUTES = (
     health,
     live,
@@ -82,6 +85,8 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for line in services.dialects.lines():
+            server_log.info("%s", line)
         with _reloading_on_sighup(keys, enabled=bool(settings.api_key_files)):
             yield
         services.close()

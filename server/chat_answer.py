@@ -126,12 +126,14 @@ class ChatAnswer:
             return f'"function_call":{encode_json(_function(calls[0].name, calls[0].arguments))}'
         members = []
         for call in calls:
-            member: dict[str, object] = {"index": call.index}
-            if call.id is not None:
-                member |= {"id": call.id, "type": "function"}
-            member["function"] = _function(call.name, call.arguments)
-            members.append(member)
-        return f'"tool_calls":{encode_json(members)}'
+            head = f'{{"index":{call.index},"function":{{'
+            if call.id is not None:  # the first piece
+                head = (
+                    f'{{"index":{call.index},"id":{encode_json(call.id)},"type":"function",'
+                    f'"function":{{"name":{encode_json(call.name)},'
+                )
+            members.append(f'{head}"arguments":{encode_json(call.arguments)}}}}}')
+        return f'"tool_calls":[{",".join(members)}]'
 
     def _message(self, choice: TurnResult) -> dict[str, object]:
         message: dict[str, object] = {

@@ -9,19 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ftllm.engine.matcher import TokenGrammar
 from ftllm.errors import RequestError
 from ftllm.sampling_params import SamplingParams
 from ftllm.server.bridge import EngineBridge
 from ftllm.server.conversation import Message, ToolOffer
 from ftllm.server.dialects import Dialects
 from ftllm.server.generation import start_generation
+from ftllm.server.grammars import Grammars
 from ftllm.server.model import ServedModel
 from ftllm.server.parsed_reader import ParsedReader
 from ftllm.server.prompts import ChatOptions, Prompt, PromptPreparer
 from ftllm.server.sampling import Scheduling, choice_plans
 from ftllm.server.thinking import ThinkingPlan, ThinkingPlanner, ThinkingWish
 from ftllm.server.turn_answer import AnswerReader, PlainReader, TurnAnswer
-from ftllm.tool_parsers import TOOL_DIALECTS, AnyReasoningDialect, OutputParser
+from ftllm.server.turn_grammar import thinking_span, turn_grammar
+from ftllm.tool_parsers import (
+    TOOL_DIALECTS,
+    AnyReasoningDialect,
+    OutputParser,
+    starts_in_reasoning,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +51,14 @@ class PreparedTurn:
     turn: ChatTurn
     prompt: Prompt
     thinking: ThinkingPlan
+    reasoning: AnyReasoningDialect | None  # None where nothing that the model writes is thinking
     bad_words: tuple[tuple[int, ...], ...]
+    grammar: TokenGrammar | None
+
+    @property
+    def parses(self) -> bool:
+        """The answer may have more in it than content."""
+        return bool(self.turn.tools.tools) or self.reasoning is not None
 
 
 class ChatTurns:
@@ -53,55 +68,75 @@ class ChatTurns:
         self,
         model: ServedModel,
         prompts: PromptPreparer,
+        grammars: Grammars,
         bridge: EngineBridge,
         dialects: Dialects,
         thinking: ThinkingPlanner,
     ) -> None:
         self._model = model
         self._prompts = prompts
+        self._grammars = grammars
         self._bridge = bridge
         self._dialects = dialects
         self._thinking = thinking
+        special = model.tokenizer.special_ids | model.eos_token_ids
+        self._special_texts = frozenset(map(model.tokenizer.token_text, special))
 
     async def prepare(self, turn: ChatTurn) -> PreparedTurn:
-        """Renders and tokenizes. Raises `RequestError` naming what this model cannot honour."""
+        """Renders, tokenizes and compiles. Raises `RequestError` naming what this model cannot
+        honour."""
         thinking, options = self._plan(turn)
-        tools = turn.tools.tools
-        prompt = await self._prompts.chat(turn.messages, options, tools=tools)
+        prompt = await self._prompts.chat(turn.messages, options, tools=turn.tools.tools)
         bad_words = await self._prompts.bad_words(turn.params.bad_words)
-        return PreparedTurn(turn=turn, prompt=prompt, thinking=thinking, bad_words=bad_words)
+        reasoning = self._reasoning(prompt, thinking)
+        grammar = turn_grammar(
+            turn.params.grammar,
+            turn.tools,
+            dialect=self._dialects.tool_dialect,
+            special=self._special_texts,
+            thinking=thinking_span(reasoning, prompt.tail, limit=thinking.limit),
+        )
+        return PreparedTurn(
+            turn=turn,
+            prompt=prompt,
+            thinking=thinking,
+            reasoning=reasoning,
+            bad_words=bad_words,
+            grammar=await self._grammars.compiled(grammar),
+        )
 
     async def rendered(self, turn: ChatTurn) -> Prompt:
         """The prompt alone, however long it is: to count its tokens."""
         _, options = self._plan(turn)
         return await self._prompts.rendered_chat(turn.messages, options, tools=turn.tools.tools)
 
+    def start(self, prepared: PreparedTurn, *, answer_id: str) -> TurnAnswer:
+        """Submits. Raises before anything runs if any of the choices cannot be served."""
+        params = prepared.turn.params
+        if prepared.parses:  # markers are often special tokens
+            params = replace(params, skip_special_tokens=False)
+        plans = choice_plans(
+            self._model,
+            [prepared.prompt],
+            params,
+            scheduling=prepared.turn.scheduling,
+            bad_words=prepared.bad_words,
+            grammar=prepared.grammar,
+            answer_id=answer_id,
+        )
+        readers: list[AnswerReader] = [PlainReader() for _ in plans]
+        if prepared.parses:
+            readers = [self._parsed_reader(prepared) for _ in plans]
+            # The ends of turns are no part of any answer, whatever lets them pass.
+            plans = [replace(plan, hidden_ids=self._model.eos_token_ids) for plan in plans]
+        generation = start_generation(self._bridge, self._model.tokenizer, plans, n=params.n)
+        return TurnAnswer(generation, readers)
+
     def _plan(self, turn: ChatTurn) -> tuple[ThinkingPlan, ChatOptions]:
         if turn.tools.tools:
             self._check_tools()
         thinking = self._thinking.plan(turn.thinking, turn.options.variables)
         return thinking, replace(turn.options, variables=thinking.variables)
-
-    def start(self, prepared: PreparedTurn, *, answer_id: str) -> TurnAnswer:
-        """Submits. Raises before anything runs if any of the choices cannot be served."""
-        turn = prepared.turn
-        params = turn.params
-        parses = self._parses(prepared)
-        plans = choice_plans(
-            self._model,
-            [prepared.prompt],
-            # Markers are often special tokens. The ends of turns are no part of any answer.
-            replace(params, skip_special_tokens=False) if parses else params,
-            scheduling=turn.scheduling,
-            bad_words=prepared.bad_words,
-            answer_id=answer_id,
-        )
-        readers: list[AnswerReader] = [PlainReader() for _ in plans]
-        if parses:
-            plans = [replace(plan, hidden_ids=self._model.eos_token_ids) for plan in plans]
-            readers = [self._parsed_reader(prepared) for _ in plans]
-        generation = start_generation(self._bridge, self._model.tokenizer, plans, n=params.n)
-        return TurnAnswer(generation, readers)
 
     def _check_tools(self) -> None:
         template = self._model.chat_template
@@ -121,25 +156,22 @@ class ChatTurns:
                 code="unsupported_value",
             )
 
-    def _parses(self, prepared: PreparedTurn) -> bool:
-        return bool(prepared.turn.tools.tools) or self._reasoning(prepared) is not None
-
-    def _reasoning(self, prepared: PreparedTurn) -> AnyReasoningDialect | None:
-        """None where nothing that the model writes can be thinking."""
+    def _reasoning(self, prompt: Prompt, thinking: ThinkingPlan) -> AnyReasoningDialect | None:
         dialect = self._dialects.reasoning_dialect
-        if dialect is None or prepared.thinking.off:
+        if dialect is None or thinking.off:
             return None
-        return None if _ends_with(prepared.prompt, dialect.ends) else dialect
+        ends = tuple(end.rstrip() for end in dialect.ends)
+        is_closed = prompt.tail.rstrip().endswith(ends)  # by the template
+        return None if is_closed else dialect
 
     def _parsed_reader(self, prepared: PreparedTurn) -> ParsedReader:
         turn = prepared.turn
-        reasoning = self._reasoning(prepared)
-        starts = reasoning is not None and _ends_with(prepared.prompt, reasoning.starts)
+        reasoning = None if prepared.reasoning is None else prepared.reasoning.name
         parser = OutputParser(
             tools=[tool.template_form() for tool in turn.tools.tools],
             tool_dialect=self._dialects.tools.name,
-            reasoning_dialect=None if reasoning is None else reasoning.name,
-            starts_in_reasoning=starts,
+            reasoning_dialect=reasoning,
+            starts_in_reasoning=starts_in_reasoning(reasoning, prepared.prompt.tail),
         )
         return ParsedReader(
             parser,
@@ -147,8 +179,3 @@ class ChatTurns:
             shows_reasoning=prepared.thinking.visible,
             with_logprobs=turn.params.logprobs is not None,
         )
-
-
-def _ends_with(prompt: Prompt, markers: Sequence[str]) -> bool:
-    """But for white space, the prompt ends with one of them."""
-    return prompt.tail.rstrip().endswith(tuple(marker.rstrip() for marker in markers))

@@ -8,6 +8,7 @@ from ftllm.engine.request import Request, Sink
 from ftllm.engine.stats import EngineStats
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import Tokenizer
 
 
@@ -39,6 +40,9 @@ class ServedModel(Protocol):
     def engine(self) -> EngineClient: ...
 
     @property
+    def model_type(self) -> str: ...  # the family's name, for the dialects that it speaks
+
+    @property
     def tokenizer(self) -> Tokenizer: ...
 
     @property
@@ -49,6 +53,9 @@ class ServedModel(Protocol):
 
     @property
     def defaults(self) -> SamplingDefaults: ...
+
+    @property
+    def grammars(self) -> GrammarCompiler: ...
 
     @property
     def eos_token_ids(self) -> frozenset[int]: ...

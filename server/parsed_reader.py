@@ -30,39 +30,56 @@ class ParsedReader:
         self.complete = False
 
     def read(self, delta: ChoiceDelta) -> list[TurnDelta]:
+        parser, ids = self._parser, delta.token_ids
         found: list[Delta] = []
         for place, piece in enumerate(delta.pieces):
-            was_thinking = self._parser.in_reasoning
+            was_thinking = parser.in_reasoning
             if piece:
-                found += self._follow(piece, self._parser.feed(piece))
-            if place < len(delta.token_ids) and (was_thinking or self._parser.in_reasoning):
+                found += self._follow(piece, parser.feed(piece))
+            if (was_thinking or parser.in_reasoning) and place < len(ids):
                 self.reasoning_tokens += 1
         reason = delta.finish_reason
         if reason is not None:
             cut = reason == "length"
-            found += self._follow("", self._parser.finish("length" if cut else "stop"))
-        deltas = [turned for each in found if (turned := self._turn_delta(delta.index, each))]
+            found += self._follow("", parser.finish("length" if cut else "stop"))
+        deltas = self._turn_deltas(delta.index, found, ids)
         if reason is not None:
-            reason = "tool_calls" if self._parser.has_tool_calls and reason == "stop" else reason
-            deltas.append(TurnDelta(delta.index, finish_reason=reason))
-        return self._with_tokens(deltas, delta, final=reason is not None)
+            if parser.has_tool_calls and reason == "stop":
+                reason = "tool_calls"
+            ids, self._token_ids = self._token_ids, []
+            deltas.append(TurnDelta(delta.index, finish_reason=reason, token_ids=ids))
+        if self._places is not None:
+            self._places.hold(delta.logprobs)
+            self._carry(self._places.release(final=reason is not None), deltas, delta.index)
+        return deltas
 
     def _follow(self, piece: str, deltas: Sequence[Delta]) -> Sequence[Delta]:
         if self._places is not None:
             self._places.follow(piece, deltas, position=self._parser.position)
         return deltas
 
-    def _turn_delta(self, index: int, delta: Delta) -> TurnDelta | None:
-        if delta.reasoning:
-            if self._shows_reasoning:
-                return TurnDelta(index, reasoning=delta.reasoning)
-        elif self.complete:  # what follows the one call that may be made
-            return None
-        elif delta.content:
-            return TurnDelta(index, content=delta.content)
-        elif calls := self._kept(delta.tool_calls):
-            return TurnDelta(index, tool_calls=calls)
-        return None
+    def _turn_deltas(
+        self, index: int, found: Sequence[Delta], token_ids: Sequence[int]
+    ) -> list[TurnDelta]:
+        """The first of them carries all tokens since the last time."""
+        ids = [*self._token_ids, *token_ids] if self._token_ids else token_ids
+        deltas: list[TurnDelta] = []
+        for each in found:
+            if each.reasoning:
+                if not self._shows_reasoning:
+                    continue
+                deltas.append(TurnDelta(index, reasoning=each.reasoning, token_ids=ids))
+            elif self.complete:  # what follows the one call that may be made
+                continue
+            elif each.content:
+                deltas.append(TurnDelta(index, content=each.content, token_ids=ids))
+            elif calls := self._kept(each.tool_calls):
+                deltas.append(TurnDelta(index, tool_calls=calls, token_ids=ids))
+            else:
+                continue
+            ids = ()
+        self._token_ids = list(ids)
+        return deltas
 
     def _kept(self, calls: Sequence[ToolCallDelta]) -> Sequence[ToolCallDelta]:
         if self._parallel:
@@ -70,22 +87,6 @@ class ParsedReader:
         kept = [call for call in calls if call.index == 0]
         self.complete = len(kept) < len(calls)
         return kept
-
-    def _with_tokens(
-        self, deltas: list[TurnDelta], delta: ChoiceDelta, *, final: bool
-    ) -> list[TurnDelta]:
-        """The first delta carries the tokens, the first with content the log-probabilities."""
-        self._token_ids += delta.token_ids
-        if deltas and self._token_ids:
-            deltas[0] = replace(deltas[0], token_ids=self._token_ids)
-            self._token_ids = []
-        if self._places is None:
-            return deltas
-        self._places.hold(delta.logprobs)
-        entries = self._places.release(final=final)
-        if entries:
-            self._carry(entries, deltas, delta.index)
-        return deltas
 
     def _carry(self, entries: Sequence[PlacedLogprob], deltas: list[TurnDelta], index: int) -> None:
         for place, delta in enumerate(deltas):

@@ -36,11 +36,6 @@ def refuse_unsupported_sampling(body: SamplingFields) -> None:
 
 def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
-    _refuse(
-        body.response_format is not None and body.response_format.get("type") != "text",
-        "response_format",
-        "Only the response format {'type': 'text'} is supported.",
-    )
     _refuse(body.verbosity not in (None, "medium"), "verbosity", "It is not supported.")
     _refuse(
         body.modalities not in (None, [], ["text"]), "modalities", "Only text output is supported."

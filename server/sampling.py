@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ftllm.engine.matcher import TokenGrammar
 from ftllm.engine.request import Request
 from ftllm.errors import RequestError
 from ftllm.sampling_params import SamplingParams
@@ -12,6 +13,7 @@ from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, Truncation
 from ftllm.server.schemas.sampling import SamplingFields
+from ftllm.server.structured_output import requested_grammar
 
 # Each choice has its own automaton of the stop strings, of about 300 bytes a character.
 MAX_ALL_STOP_CHARS = 65_536
@@ -89,6 +91,7 @@ def sampling_params(
         include_stop_str_in_output=bool(fields.include_stop_str_in_output),
         skip_special_tokens=fields.skip_special_tokens is not False,
         ignore_eos=bool(fields.ignore_eos),
+        grammar=requested_grammar(fields),
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
     )
@@ -101,11 +104,12 @@ def choice_plans(
     *,
     scheduling: Scheduling,
     bad_words: tuple[tuple[int, ...], ...] = (),
+    grammar: TokenGrammar | None = None,
     answer_id: str,
     generates: bool = True,
 ) -> list[ChoicePlan]:
     """`params.n` plans for each prompt, in order. They share the prompt's cached prefix.
-    `bad_words` are the token sequences of those in `params`.
+    `bad_words` are the token sequences of those in `params`, and `grammar` is its compiled one.
 
     Raises `RequestError` when the stop strings are too many for so many choices.
     """
@@ -123,6 +127,7 @@ def choice_plans(
             defaults=model.defaults,
             eos_token_ids=model.eos_token_ids,
             bad_word_ids=bad_words,
+            grammar=grammar,
         )
         for choice in range(params.n)
     ]

@@ -15,6 +15,7 @@ from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.dialects import choose_dialects
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
+from ftllm.server.grammars import Grammars
 from ftllm.server.in_flight import InFlight
 from ftllm.server.model import ServedModel
 from ftllm.server.prompts import Prompt, PromptPreparer
@@ -36,19 +37,25 @@ class Services:
         self.bodies = BodyReader(max_bytes=settings.max_body_bytes, lenient=settings.lenient)
         self.in_flight = InFlight()
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
+        self.grammars = Grammars(model.grammars, timeout=settings.grammar_timeout)
         self._bridge = EngineBridge(model.engine)
         self.dialects = choose_dialects(
-            tool_call_parser=settings.tool_call_parser, reasoning_parser=settings.reasoning_parser
+            model,
+            tool_call_parser=settings.tool_call_parser,
+            reasoning_parser=settings.reasoning_parser,
         )
         template = model.chat_template
         switches = ThinkingSwitches() if template is None else template.thinking
         thinking = ThinkingPlanner(
             switches, self.dialects.reasoning_dialect, default=settings.think
         )
-        self.turns = ChatTurns(model, self.prompts, self._bridge, self.dialects, thinking)
+        self.turns = ChatTurns(
+            model, self.prompts, self.grammars, self._bridge, self.dialects, thinking
+        )
 
     def close(self) -> None:
         self.prompts.close()
+        self.model.grammars.close()
 
     def engine_problem(self, now: float) -> str | None:
         """Why the engine should get no requests, if so; `now` is `time.monotonic()`."""

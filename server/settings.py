@@ -24,6 +24,7 @@ class ServerSettings:
     max_body_bytes: int = 16 * 1024 * 1024
     max_choices: int = 256  # prompts x n of one request
     text_threads: int = 2  # threads that render and tokenize long prompts
+    grammar_timeout: float = 10.0  # seconds that compiling a request's grammar may take
     tool_call_parser: str = "auto"  # how the model writes tool calls: a dialect, auto or none
     reasoning_parser: str = "auto"  # how it marks its thinking: the same
     think: str = "auto"  # whether it thinks when a request does not say: auto, on or off

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ftllm.errors import RequestError
+from ftllm.errors import OptionError, RequestError
 from ftllm.text.thinking_switches import FLAGS, ThinkingSwitches
 from ftllm.tool_parsers import AnyReasoningDialect
 
@@ -43,11 +43,11 @@ class ThinkingPlanner:
         self._switches = switches
         self._dialect = dialect
         self._default = default
-
-    @property
-    def _can_close(self) -> bool:
-        """The end of the thinking can be forced."""
-        return self._dialect is not None and bool(self._dialect.ends)
+        if default == "on" and dialect is None and not switches.any:
+            raise OptionError(
+                "think is on, but this model does not think: its chat template has no switch for"
+                " it, and no reasoning parser is chosen."
+            )
 
     def plan(self, wish: ThinkingWish, given: Mapping[str, object]) -> ThinkingPlan:
         """`given` are the request's own variables, which are not overruled. Raises `RequestError`
@@ -58,14 +58,7 @@ class ThinkingPlanner:
         if enabled is False:
             variables = self._switches.variables("none")
             if not variables and self._dialect is not None:
-                if not self._can_close:
-                    raise RequestError(
-                        "This model cannot be kept from thinking: its template has no switch for"
-                        " it. Ask for the lowest reasoning_effort instead.",
-                        param="reasoning_effort",
-                        code="unsupported_value",
-                    )
-                limit = 0
+                limit = 0  # it thinks unasked, and is stopped at once
         elif wish.effort is not None:
             variables = self._switches.variables(wish.effort)
             if not variables and self._dialect is None:
@@ -78,8 +71,14 @@ class ThinkingPlanner:
                 )
         elif enabled:
             variables = self._switches.turned_on()
-        if wish.budget is not None and not self._can_close:
-            self._refuse_budget()
+        if wish.budget is not None and self._dialect is None:
+            raise RequestError(
+                "thinking_token_budget: it is not known how this model marks its thinking, so it"
+                " cannot be limited. Start the server with --reasoning_parser NAME, or leave the"
+                " budget out.",
+                param="thinking_token_budget",
+                code="unsupported_value",
+            )
         variables.update(given)
         return ThinkingPlan(
             variables=variables,
@@ -102,12 +101,3 @@ class ThinkingPlanner:
         if asked:
             return asked[0]
         return None if self._default == "auto" else self._default == "on"
-
-    def _refuse_budget(self) -> None:
-        raise RequestError(
-            "thinking_token_budget: this model has no marker that would close its thinking, so it"
-            " cannot be limited. Choose its dialect with --reasoning_parser, or leave the budget"
-            " out.",
-            param="thinking_token_budget",
-            code="unsupported_value",
-        )

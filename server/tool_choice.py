@@ -27,8 +27,10 @@ def read_tools(body: ChatCompletionRequest) -> ToolOffer:
     if not tools:
         _refuse("tool_choice", "it asks for a tool, but tools is empty or missing")
     names = frozenset(tool.name for tool in tools)
-    parallel = body.parallel_tool_calls is not False
     required, allowed = _choice(choice, names)
+    # Whoever names a function wants it called, not called again and again.
+    is_named = isinstance(choice, dict) and choice["type"] == "function"
+    parallel = body.parallel_tool_calls is not False and not is_named
     return ToolOffer(tools=tools, required=required, allowed=allowed, parallel=parallel)
 
 

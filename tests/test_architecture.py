@@ -46,6 +46,7 @@ LIBRARY_HOMES = {
     "rich": {"cli", "face"},
     "numpy": {"engine", "face"},  # the server never sees a tensor
     "tokenizers": {"text"},  # the engine never sees a text
+    "llguidance": {"text"},
     "jinja2": {"text"},
     "huggingface_hub": {"sources"},
 }

@@ -23,9 +23,8 @@ class IncrementalDetokenizer:
         hidden_ids: frozenset[int] = frozenset(),
         prompt_ids: Sequence[int] = (),
     ) -> None:
-        self._tokenizer = tokenizer
-        self._hidden = hidden_ids
-        self._skip = skip_special_tokens
+        self._token_bytes = tokenizer.token_bytes
+        self._hidden = tokenizer.special_ids | hidden_ids if skip_special_tokens else hidden_ids
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._at_start = tokenizer.drops_first_space and not any(
             tokenizer.visible_bytes(prompt_ids, skip_special_tokens=skip_special_tokens)
@@ -33,9 +32,8 @@ class IncrementalDetokenizer:
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """The characters that `token_ids` complete."""
-        if self._hidden:
-            token_ids = [token_id for token_id in token_ids if token_id not in self._hidden]
-        data = b"".join(self._tokenizer.visible_bytes(token_ids, skip_special_tokens=self._skip))
+        hidden, token_bytes = self._hidden, self._token_bytes
+        data = b"".join([token_bytes(each) for each in token_ids if each not in hidden])
         if self._at_start and data:
             self._at_start = False
             data = data.removeprefix(b" ")

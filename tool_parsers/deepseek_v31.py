@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout, headed
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.json_sections import JsonSections
 
@@ -12,4 +13,10 @@ GRAMMAR = JsonSections(
     separator="<｜tool▁sep｜>",
     call_end="<｜tool▁call▁end｜>",
 )
-TOOL = ToolDialect("deepseek_v31", (GRAMMAR.start, GRAMMAR.call_start), GRAMMAR.parse)
+_LAYOUT = CallLayout(
+    start=GRAMMAR.start + GRAMMAR.call_start,
+    between=GRAMMAR.call_end + GRAMMAR.call_start,
+    end=GRAMMAR.call_end + GRAMMAR.end,
+    call=headed("", GRAMMAR.separator),
+)
+TOOL = ToolDialect("deepseek_v31", (GRAMMAR.start, GRAMMAR.call_start), GRAMMAR.parse, _LAYOUT)

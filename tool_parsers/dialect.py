@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftllm.tool_parsers.call_ids import IdSource, hex_id
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.source import Parse, Source
 
@@ -18,21 +19,77 @@ to it becomes content. Behind a call it moves past the closing marker, which may
 """
 
 
+class CallGrammars:
+    """The grammars that constrain a dialect's calls, in Lark for llguidance."""
+
+    __slots__ = ()
+
+    layout: CallLayout
+    openings: tuple[str, ...]
+
+    def layout_for(self, special: Container[str]) -> CallLayout:
+        """The layout, in a vocabulary with these markers as special tokens."""
+        return self.layout
+
+    @property
+    def trigger(self) -> str | None:
+        """The marker that begins a call in free text; None if there is none that is sure."""
+        start = self.layout.start
+        return next((each for each in self.openings if start.startswith(each)), None)
+
+    def grammar(
+        self,
+        tools: Sequence[Mapping[str, object]],
+        *,
+        parallel: bool,
+        special: Container[str] = (),
+    ) -> str:
+        """A whole answer: one call of `tools` or, if `parallel`, several.
+
+        Markers stand in literals of rules. `special` are those that the vocabulary holds as
+        special tokens, which whoever compiles the grammar puts in. Raises `RequestError` for
+        schemas that cannot be guaranteed.
+        """
+        return self.layout_for(special).grammar(tools, parallel=parallel, special=special)
+
+    def grammar_behind_trigger(
+        self,
+        tools: Sequence[Mapping[str, object]],
+        *,
+        parallel: bool,
+        special: Container[str] = (),
+    ) -> str | None:
+        """What has to follow the `trigger`; None without one. Otherwise as `grammar`."""
+        if self.trigger is None:
+            return None
+        return self.layout_for(special).grammar(
+            tools, parallel=parallel, special=special, opening=self.trigger
+        )
+
+
 @dataclass(frozen=True, slots=True)
-class ToolDialect:
+class ToolDialect(CallGrammars):
     """How a family of models writes tool calls.
 
     `openings` are markers that may begin a call anywhere in the content. `bare` are texts that may
     begin one at the start of a line; `parse` must then be sure to tell a call from other text.
     `reply_prefix` is a text that the model puts before content when it has tools; it is dropped.
+    `older` is a marker and the layout of models whose vocabulary lacks it.
     """
 
     name: str
     openings: tuple[str, ...]
     parse: ParseCalls
+    layout: CallLayout
     bare: tuple[str, ...] = ()
     new_id: IdSource = hex_id
     reply_prefix: str = ""
+    older: tuple[str, CallLayout] | None = None
+
+    def layout_for(self, special: Container[str]) -> CallLayout:
+        if self.older is not None and self.older[0] not in special:
+            return self.older[1]
+        return self.layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +106,15 @@ class ReasoningDialect:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelDialect:
+class ChannelDialect(CallGrammars):
     """Answers made of messages in channels (harmony): content, reasoning and calls in one.
 
-    `openings` begin a call or any other message, `starts` a message of reasoning.
+    `openings` begin a call, `starts` a message of reasoning, `ends` end one.
     """
 
     name: str
-    openings: tuple[str, ...] = ("<|start|>", "<|channel|>")
+    layout: CallLayout
+    openings: tuple[str, ...] = ("<|channel|>commentary to=functions.",)
     starts: tuple[str, ...] = ("<|channel|>analysis<|message|>",)
     ends: tuple[str, ...] = ("<|end|>",)
 

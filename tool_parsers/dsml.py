@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.bare_values import tagged_call
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.source import Parse, Source
@@ -25,7 +27,7 @@ def dsml_dialect(name: str, *blocks: str) -> ToolDialect:
     def parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
         return (yield from grammars[marker].parse(source, calls, marker))
 
-    return ToolDialect(name, tuple(grammars), parse)
+    return ToolDialect(name, tuple(grammars), parse, _layout(blocks[0]))
 
 
 def _grammar(block: str) -> TaggedGrammar:
@@ -37,4 +39,22 @@ def _grammar(block: str) -> TaggedGrammar:
         json_body=True,
         wrappers=("arguments", "input"),
         untyped="json",
+    )
+
+
+def _layout(block: str) -> CallLayout:
+    prefix = f"{_TOKEN} " if block.startswith(" ") else _TOKEN
+    call = f'\n<{prefix}invoke name="'
+    return CallLayout(
+        start=f"<{_TOKEN}{block}>{call}",
+        between=call,
+        end=f"\n</{_TOKEN}{block}>",
+        call=tagged_call(
+            name_end='">\n',
+            key_start=f'<{prefix}parameter name="',
+            key_end='" string="true">',
+            json_key_end='" string="false">',
+            value_end=f"</{prefix}parameter>\n",
+            call_end=f"</{prefix}invoke>",
+        ),
     )

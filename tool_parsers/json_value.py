@@ -56,6 +56,11 @@ class JsonPassage:
         self._comma = ""  # a comma and the space behind it: a bracket that closes would undo it
         self._last = ""  # the structural character before: one of { [ } ] , : or " for a string
 
+    @property
+    def in_string(self) -> bool:
+        """The text is inside a string, in double quotes."""
+        return self._quote == '"'
+
     def feed(self, text: str, pos: int) -> int:
         """Read `text` from `pos`; the place where it stopped, before an escape that is cut in two
         or behind the value."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+from ftllm.tool_parsers.call_layout import CallLayout, json_arguments
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
 from ftllm.tool_parsers.json_sections import JsonSections
+from ftllm.tool_parsers.lark_rules import LarkRules, literal, sequence
+from ftllm.tool_parsers.tool_schemas import Schema
 
 _ID = re.compile(r"(?:functions\.)?(?P<name>.+?)(?::(?P<index>[0-9]+))?")
 
@@ -33,5 +36,19 @@ GRAMMAR = JsonSections(
     call_end="<|tool_call_end|>",
     open_call=_open,
 )
-TOOL = ToolDialect("kimi_k2", (GRAMMAR.start, GRAMMAR.call_start), GRAMMAR.parse)
+
+
+def _call(rules: LarkRules, name: str, schema: Schema) -> str:
+    index = "/[0-9]{1,4}/"
+    head = literal(f"functions.{name}:")
+    return sequence(head, index, literal(GRAMMAR.separator), json_arguments(rules, schema))
+
+
+_LAYOUT = CallLayout(
+    start=GRAMMAR.start + GRAMMAR.call_start,
+    between=GRAMMAR.call_end + GRAMMAR.call_start,
+    end=GRAMMAR.call_end + GRAMMAR.end,
+    call=_call,
+)
+TOOL = ToolDialect("kimi_k2", (GRAMMAR.start, GRAMMAR.call_start), GRAMMAR.parse, _LAYOUT)
 REASONING = think_tags("kimi_k2")

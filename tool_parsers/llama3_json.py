@@ -5,6 +5,7 @@ Without the tag only an object counts that names one of the request's tools.
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout, json_object
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.json_calls import MARKED, UNMARKED, json_call
@@ -29,4 +30,10 @@ def _parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
     return False
 
 
-TOOL = ToolDialect("llama3_json", (_TAG,), _parse, bare=("{",))
+TOOL = ToolDialect(
+    "llama3_json",
+    (_TAG,),
+    _parse,
+    CallLayout("", "; ", "", json_object(arguments_key="parameters")),
+    bare=("{",),
+)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.bare_values import python_call
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.python_calls import PythonCalls
 
 GRAMMAR = PythonCalls("<|python_end|>")
-TOOL = ToolDialect("llama4_pythonic", ("<|python_start|>",), GRAMMAR.parse, bare=("[",))
+TOOL = ToolDialect(
+    "llama4_pythonic",
+    ("<|python_start|>",),
+    GRAMMAR.parse,
+    CallLayout("<|python_start|>[", ", ", "]<|python_end|>", python_call),
+    bare=("[",),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ftllm.tool_parsers.call_ids import alphanumeric_id
+from ftllm.tool_parsers.call_layout import CallLayout, headed, json_object
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
 from ftllm.tool_parsers.json_calls import CallShape, json_arguments, json_calls
@@ -36,5 +37,12 @@ def _parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
     return True
 
 
-TOOL = ToolDialect("mistral", (_OPENING,), _parse, new_id=alphanumeric_id)
+TOOL = ToolDialect(
+    "mistral",
+    (_OPENING,),
+    _parse,
+    CallLayout(_OPENING, _OPENING, "", headed("", _ARGUMENTS_MARK)),
+    new_id=alphanumeric_id,
+    older=(_ARGUMENTS_MARK, CallLayout(f"{_OPENING} [", ", ", "]", json_object())),
+)
 REASONING = ReasoningDialect("mistral", ("[THINK]", "<think>"), ("[/THINK]", "</think>"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout, json_object
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.json_calls import json_call_array
@@ -13,4 +14,6 @@ def _parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
     return (yield from json_call_array(source, calls))
 
 
-TOOL = ToolDialect("phi4_mini_json", ("functools[",), _parse)
+TOOL = ToolDialect(
+    "phi4_mini_json", ("functools[",), _parse, CallLayout("functools[", ", ", "]", json_object())
+)

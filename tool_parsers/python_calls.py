@@ -34,6 +34,7 @@ _SIMPLE_ESCAPES = {
     "t": "\t",
     "v": "\v",
     "\n": "",
+    "/": "/",  # JSON's
 }
 _CONSTANTS = {"true": "true", "false": "false", "none": "null", "null": "null"}
 _CLOSERS = {"[": "]", "(": "]", "{": "}"}

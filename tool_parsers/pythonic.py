@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.bare_values import python_call
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.python_calls import PythonCalls
 
 GRAMMAR = PythonCalls()
-TOOL = ToolDialect("pythonic", (), GRAMMAR.parse, bare=("[",))
+TOOL = ToolDialect(
+    "pythonic", (), GRAMMAR.parse, CallLayout("[", ", ", "]", python_call), bare=("[",)
+)

@@ -11,6 +11,8 @@ value
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.bare_values import tagged_call
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
 
@@ -21,5 +23,18 @@ GRAMMAR = TaggedGrammar(
     framed=True,
     close_may_miss=True,
 )
+LAYOUT = CallLayout(
+    start="<tool_call>\n<function=",
+    between="\n</tool_call>\n<tool_call>\n<function=",
+    end="\n</tool_call>",
+    call=tagged_call(
+        name_end=">\n",
+        key_start="<parameter=",
+        key_end=">\n",
+        value_end="\n</parameter>\n",
+        call_end="</function>",
+        without=("\n<parameter=", "\n</function>", "\n</tool_call>"),
+    ),
+)
 # The outer tag is sometimes forgotten.
-TOOL = ToolDialect("qwen3_coder", ("<tool_call>", "<function="), GRAMMAR.parse)
+TOOL = ToolDialect("qwen3_coder", ("<tool_call>", "<function="), GRAMMAR.parse, LAYOUT)

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.bare_values import tagged_call
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
 from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
 
@@ -17,5 +19,17 @@ GRAMMAR = TaggedGrammar(
     argument=Tag("<parameter=", "</parameter>"),
     close="</seed:tool_call>",
 )
-TOOL = ToolDialect("seed_oss", ("<seed:tool_call>",), GRAMMAR.parse)
+LAYOUT = CallLayout(
+    start="<seed:tool_call>\n<function=",
+    between="\n</seed:tool_call>\n<seed:tool_call>\n<function=",
+    end="\n</seed:tool_call>",
+    call=tagged_call(
+        name_end=">\n",
+        key_start="<parameter=",
+        key_end=">",
+        value_end="</parameter>\n",
+        call_end="</function>",
+    ),
+)
+TOOL = ToolDialect("seed_oss", ("<seed:tool_call>",), GRAMMAR.parse, LAYOUT)
 REASONING = ReasoningDialect("seed_oss", ("<seed:think>",), ("</seed:think>",))

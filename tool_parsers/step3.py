@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.bare_values import tagged_call
+from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
 from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
 
@@ -16,5 +18,19 @@ GRAMMAR = TaggedGrammar(
     close=_token("tool_calls_end"),
     skipped=(_token("tool_call_begin"), "function", _token("tool_sep"), _token("tool_call_end")),
 )
-TOOL = ToolDialect("step3", (_token("tool_calls_begin"),), GRAMMAR.parse)
+_CALL = f'{_token("tool_call_begin")}function{_token("tool_sep")}<steptml:invoke name="'
+_CALL_END = _token("tool_call_end")
+LAYOUT = CallLayout(
+    start=_token("tool_calls_begin") + _CALL,
+    between=_CALL_END + _CALL,
+    end=_CALL_END + _token("tool_calls_end"),
+    call=tagged_call(
+        name_end='">',
+        key_start='<steptml:parameter name="',
+        key_end='">',
+        value_end="</steptml:parameter>",
+        call_end="</steptml:invoke>",
+    ),
+)
+TOOL = ToolDialect("step3", (_token("tool_calls_begin"),), GRAMMAR.parse, LAYOUT)
 REASONING = think_tags("step3")

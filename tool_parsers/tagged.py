@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftllm.tool_parsers.call_writer import CallWriter
-from ftllm.tool_parsers.json_value import escaped, json_value
+from ftllm.tool_parsers.json_value import JsonPassage, escaped, json_value
 from ftllm.tool_parsers.schema_types import (
     STRING,
     Types,
@@ -189,7 +189,7 @@ class _TaggedBlock:
         value = _Value(self._begin(key), self.calls.write, types, untyped)
         write = _Framed(value.feed).feed if grammar.framed else value.feed
         self.keys.add(key)
-        whole = yield from self._until_closed(write)
+        whole = yield from self._until_closed(write, value.in_json_string)
         if whole or not self.source.cut:
             value.end()
         return whole
@@ -215,8 +215,11 @@ class _TaggedBlock:
         """What comes in the arguments before the value of `key`."""
         return f'{", " if self.keys else "{"}"{escaped(key)}": '
 
-    def _until_closed(self, write: Callable[[str], None]) -> Parse[bool]:
-        """The text of a value up to the end of its tag, which may be missing at the end."""
+    def _until_closed(
+        self, write: Callable[[str], None], in_string: Callable[[], bool] = lambda: False
+    ) -> Parse[bool]:
+        """The text of a value up to the end of its tag, which may be missing at the end. Where
+        `in_string` says that a JSON string is open, no tag ends it."""
         source = self.source
         while True:
             text, pos = source.text, source.pos
@@ -225,7 +228,7 @@ class _TaggedBlock:
                 write(text[pos:start])
                 source.pos = start
             if marker:
-                if (yield from self._is_end(marker)):
+                if not in_string() and (yield from self._is_end(marker)):
                     return True
                 write(marker[0])
                 source.pos += 1
@@ -270,20 +273,30 @@ class _Value:
         self._untyped = untyped
         self._streams = types == STRING
         self._held: list[str] = []
+        self._json: JsonPassage | None = None  # follows JSON, to know its strings
+        self._rest = ""  # of the text, not yet in `_json`
         if self._streams:
             write(f'{begin}"')
+        elif "string" not in types and (types or untyped == "json"):
+            self._json = JsonPassage(lambda _: None)
 
     def feed(self, text: str) -> None:
         if self._streams:
             self._write(escaped(text))
             return
         self._held.append(text)
+        if self._json is not None:
+            text = self._rest + text
+            self._rest = text[self._json.feed(text, 0) :]
         if self._types == _STRING_OR_NULL:
             text = "".join(self._held)
             self._held = [text]
             if len(text.strip()) >= _LONGER_THAN_NULL:
                 self._streams = True
                 self._write(f'{self._begin}"{escaped(text)}')
+
+    def in_json_string(self) -> bool:
+        return self._json is not None and self._json.in_string
 
     def end(self) -> None:
         if self._streams:

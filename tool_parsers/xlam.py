@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftllm.tool_parsers.call_layout import CallLayout, json_object
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.json_calls import UNMARKED, json_block, json_call_array
@@ -26,4 +27,10 @@ def _parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
     return True
 
 
-TOOL = ToolDialect("xlam", ("<tool_call>", "[TOOL_CALLS]"), _parse, bare=("[", _FENCE))
+TOOL = ToolDialect(
+    "xlam",
+    ("<tool_call>", "[TOOL_CALLS]"),
+    _parse,
+    CallLayout("[", ", ", "]", json_object()),
+    bare=("[", _FENCE),
+)

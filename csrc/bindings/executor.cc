@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,7 @@ class PyExecutor {
   py::tuple step(const Ints& token_ids, const Ints& row_starts, const Ints& context_lens,
                  const Ints& block_tables, const Ints& output_rows, const Ints& output_targets,
                  const Ints& output_top, const Ints& output_drafts, const py::sequence& samplers,
-                 bool trace) {
+                 const std::optional<Ints>& output_masks, const TokenMasks* masks, bool trace) {
     const auto outputs = static_cast<int64_t>(output_rows.size());
     int64_t width = 0;
     for (const int32_t top : view(output_top)) width = std::max<int64_t>(width, top);
@@ -87,7 +88,9 @@ class PyExecutor {
                           view(output_targets),
                           view(output_top),
                           view(output_drafts),
-                          sampler_views};
+                          sampler_views,
+                          output_masks ? view(*output_masks) : std::span<const int32_t>{},
+                          masks};
     const StepOutput output{tokens.mutable_data(), logprobs.mutable_data(), top_ids.mutable_data(),
                             top_logprobs.mutable_data(), width};
     if (trace) {
@@ -127,7 +130,8 @@ void bind_executor(py::module_& module) {
       .def("step", &PyExecutor::step, py::kw_only(), py::arg("token_ids"), py::arg("row_starts"),
            py::arg("context_lens"), py::arg("block_tables"), py::arg("output_rows"),
            py::arg("output_targets"), py::arg("output_top"), py::arg("output_drafts"),
-           py::arg("samplers"), py::arg("trace") = false)
+           py::arg("samplers"), py::arg("output_masks") = py::none(), py::arg("masks") = py::none(),
+           py::arg("trace") = false)
       .def_property_readonly("isa", [](const PyExecutor& e) { return e.executor().kernels().isa; })
       .def_property_readonly("threads", [](const PyExecutor& e) { return e.executor().threads(); })
       .def_property_readonly("kv_blocks",

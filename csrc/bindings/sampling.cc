@@ -16,6 +16,7 @@
 #include "sampling/ngram_index.h"
 #include "sampling/philox.h"
 #include "sampling/sampler.h"
+#include "sampling/token_masks.h"
 
 namespace py = pybind11;
 
@@ -23,6 +24,8 @@ namespace ftllm {
 namespace {
 
 using Row = py::array_t<float, py::array::c_style>;
+
+constexpr int64_t kWordBytes = sizeof(uint32_t);
 
 std::span<const float> view(const Row& row) {
   if (row.ndim() != 1 || row.size() == 0) {
@@ -44,10 +47,11 @@ uint64_t seed_bits(const py::int_& seed) {
   }
 }
 
-int32_t sample_row(const Sampler& sampler, const Row& logits, const std::vector<int32_t>& drafts) {
+int32_t sample_row(const Sampler& sampler, const Row& logits, const std::vector<int32_t>& drafts,
+                   const std::vector<uint32_t>& mask) {
   const std::span<const float> row = view(logits);
   std::vector<float> scratch(Sampler::scratch_size(row.size()));
-  const SampleResult result = sampler.sample(row, scratch, drafts);
+  const SampleResult result = sampler.sample(row, scratch, drafts, mask);
   if (result.ok()) return result.token_id;
   throw std::invalid_argument(result.token_id == kAllExcluded
                                   ? "The options exclude every token."
@@ -121,9 +125,29 @@ void bind_sampling(py::module_& m) {
       .def("continuation", &NgramIndex::continuation, py::arg("count"))
       .def("__len__", &NgramIndex::size);
   m.def("sample_row", &sample_row, py::arg("sampler"), py::arg("logits").noconvert(),
-        py::arg("drafts") = std::vector<int32_t>{},
+        py::arg("drafts") = std::vector<int32_t>{}, py::arg("mask") = std::vector<uint32_t>{},
         "The sampler's next token for one row of float32 logits (V,), as if it had accepted "
-        "`drafts`; ValueError if none is above -inf.");
+        "`drafts`; ValueError if none is above -inf. `mask` are words of 32 bits, a bit a token; "
+        "empty: all tokens are allowed.");
+  py::class_<TokenMasks>(m, "TokenMasks", py::buffer_protocol(),
+                         "Which tokens some rows of a step can be sampled from, as bits.")
+      .def(py::init<int64_t, int64_t>(), py::kw_only(), py::arg("rows"), py::arg("vocab_size"))
+      .def_buffer([](TokenMasks& masks) {
+        return py::buffer_info(reinterpret_cast<uint8_t*>(masks.data()),
+                               masks.rows() * masks.row_words() * kWordBytes);
+      })
+      .def_property_readonly(
+          "data",
+          [](const py::object& masks) {
+            return py::reinterpret_steal<py::object>(PyMemoryView_FromObject(masks.ptr()));
+          })
+      .def_property_readonly(
+          "address", [](TokenMasks& masks) { return reinterpret_cast<uintptr_t>(masks.data()); })
+      .def_property_readonly("rows", &TokenMasks::rows)
+      .def_property_readonly("row_bytes",
+                             [](const TokenMasks& masks) { return masks.row_words() * kWordBytes; })
+      .def("publish", &TokenMasks::publish)
+      .def("wait", &TokenMasks::wait, py::call_guard<py::gil_scoped_release>());
   m.def("score_row", &score_row, py::arg("logits").noconvert(), py::arg("target"), py::arg("top_n"),
         "Log-probability of `target`, ids (top_n,) and log-probabilities (top_n,) of the most "
         "likely tokens of one row of float32 logits (V,).");

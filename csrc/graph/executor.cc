@@ -96,6 +96,26 @@ void Executor::check(const StepInput& input) const {
       refuse("output " + std::to_string(i) + " is malformed");
     }
   }
+  check_masks(input);
+}
+
+void Executor::check_masks(const StepInput& input) const {
+  if (!input.output_masks.empty() && input.output_masks.size() != input.output_rows.size()) {
+    refuse("the output arrays differ in length");
+  }
+  const int64_t rows = input.masks == nullptr ? 0 : input.masks->rows();
+  for (size_t i = 0; i < input.output_masks.size(); ++i) {
+    const int32_t mask = input.output_masks[i];
+    if (mask < -1 || mask >= rows || (mask >= 0 && input.output_targets[i] >= 0)) {
+      refuse("mask " + std::to_string(mask) + " of output " + std::to_string(i) +
+             " does not exist");
+    }
+  }
+  const int64_t vocabulary = graph_->width(graph_->logits());
+  if (input.masks != nullptr && input.masks->vocab_size() != vocabulary) {
+    refuse("the masks are for " + std::to_string(input.masks->vocab_size()) + " tokens, not " +
+           std::to_string(vocabulary));
+  }
 }
 
 void Executor::locate_rows(const StepInput& input) {
@@ -163,9 +183,13 @@ void Executor::sample_slice(const StepInput& input, const StepOutput& output, in
     if (token < 0) {
       const auto count = static_cast<size_t>(input.output_drafts[row]);
       const auto end = static_cast<size_t>(input.output_rows[row]) + 1;
-      token = input.samplers[row]
-                  ->sample(row_logits, scratch, input.token_ids.subspan(end - count, count))
-                  .token_id;
+      const int32_t mask = input.output_masks.empty() ? -1 : input.output_masks[row];
+      const std::span<const uint32_t> allowed =
+          mask < 0 ? std::span<const uint32_t>{} : input.masks->row(mask);
+      token =
+          input.samplers[row]
+              ->sample(row_logits, scratch, input.token_ids.subspan(end - count, count), allowed)
+              .token_id;
     }
     output.token_ids[row] = token;
     output.logprobs[row] = 0.0f;
@@ -193,6 +217,7 @@ void Executor::step(const StepInput& input, const StepOutput& output, const Trac
     rows_.outputs = std::min(limits_.outputs, outputs - first);
     rows_.output_rows = input.output_rows.data() + first;
     run_ops(graph_->first_output_op(), graph_->ops().size(), context, trace);
+    if (input.masks != nullptr) input.masks->wait();
     sample_slice(input, output, first);
   }
 }

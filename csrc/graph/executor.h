@@ -11,6 +11,7 @@
 #include "cache/kv_cache.h"
 #include "graph/graph.h"
 #include "sampling/sampler.h"
+#include "sampling/token_masks.h"
 
 namespace ftllm {
 
@@ -26,6 +27,8 @@ struct StepInput {
   std::span<const int32_t> output_top;
   std::span<const int32_t> output_drafts;
   std::span<const Sampler* const> samplers;
+  std::span<const int32_t> output_masks;  // empty: all -1
+  const TokenMasks* masks = nullptr;
 };
 
 // Where a step's results go: engine/plan.py's StepResult, allocated by the caller. A row whose
@@ -59,6 +62,7 @@ class Executor {
 
  private:
   void check(const StepInput& input) const;
+  void check_masks(const StepInput& input) const;
   void locate_rows(const StepInput& input);
   void fill_rope();
   void run_ops(size_t begin, size_t end, const StepContext& context, const Trace* trace) const;

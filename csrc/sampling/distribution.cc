@@ -198,6 +198,28 @@ void copy_clean(std::span<const float> from, std::span<float> to) noexcept {
   });
 }
 
+void copy_allowed(std::span<const float> from, std::span<const uint32_t> mask,
+                  std::span<float> to) noexcept {
+  constexpr size_t kWordBits = 32;
+  constexpr uint32_t kAll = ~uint32_t{0};
+  for (size_t w = 0; w < blocks_in(from.size(), kWordBits); ++w) {
+    const std::span<const float> source = block_of(from, w, kWordBits);
+    const std::span<float> target = block_of(to, w, kWordBits);
+    const uint32_t word = w < mask.size() ? mask[w] : 0;
+    if (word == kAll) {
+      copy_clean(source, target);
+    } else if (word == 0) {
+      std::fill(target.begin(), target.end(), -lanes::kInfinity);
+    } else {
+      lanes::for_each(source.size(), [&](size_t i, auto count, int) {
+        const lanes::Bits bits = lanes::Bits{1, 2, 4, 8} & (word >> i);
+        const Floats x = lanes::clean(lanes::load(&source[i], count, 0));
+        lanes::store(bits != 0 ? x : lanes::all(-lanes::kInfinity), &target[i], count);
+      });
+    }
+  }
+}
+
 void exponentiate(std::span<float> values, float largest, float scale) noexcept {
   lanes::for_each(values.size(), [&](size_t i, auto count, int) {
     const Floats x = lanes::load(&values[i], count, 0);

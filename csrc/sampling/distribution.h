@@ -17,6 +17,11 @@ int32_t first_largest(std::span<const float> values) noexcept;
 // Copies a row; NaN becomes -inf and +inf the largest finite float.
 void copy_clean(std::span<const float> from, std::span<float> to) noexcept;
 
+// The same, and tokens whose bit of `mask` is 0 get -inf. Bit i % 32 of word i / 32 is token i's;
+// tokens beyond the mask's end are excluded too.
+void copy_allowed(std::span<const float> from, std::span<const uint32_t> mask,
+                  std::span<float> to) noexcept;
+
 // Turns clean logits into weights e^((x - largest) * scale), in place; scale is 1 / temperature.
 void exponentiate(std::span<float> values, float largest, float scale) noexcept;
 

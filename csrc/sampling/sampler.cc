@@ -163,11 +163,16 @@ bool Sampler::output_ends_with(std::span<const int32_t> tokens,
 }
 
 SampleResult Sampler::sample(std::span<const float> logits, std::span<float> scratch,
-                             std::span<const int32_t> drafts) const noexcept {
+                             std::span<const int32_t> drafts,
+                             std::span<const uint32_t> mask) const noexcept {
   const std::span<float> row = scratch.first(logits.size());
   std::span<const float> adjusted = logits;
-  if (!greedy() || adjusts_logits(drafts)) {
-    distribution::copy_clean(logits, row);
+  if (!greedy() || adjusts_logits(drafts) || !mask.empty()) {
+    if (mask.empty()) {
+      distribution::copy_clean(logits, row);
+    } else {
+      distribution::copy_allowed(logits, mask, row);
+    }
     adjust(row, drafts);
     adjusted = row;
   }

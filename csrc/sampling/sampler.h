@@ -31,7 +31,7 @@ struct SamplingOptions {
 
 // What `sample` returns in place of a token.
 inline constexpr int32_t kNoLogits = -1;     // no token of the row has a logit above -inf
-inline constexpr int32_t kAllExcluded = -2;  // some have, but the options exclude them all
+inline constexpr int32_t kAllExcluded = -2;  // some have, but options and mask exclude them all
 
 struct SampleResult {
   int32_t token_id;  // or one of the above
@@ -40,8 +40,8 @@ struct SampleResult {
 
 // Sampling state of one request: options, token counts, place in its random stream.
 //
-// The n-th token depends on the logits, the options, the tokens accepted so far and (seed, n), and
-// on nothing else. In this order:
+// The n-th token depends on the logits, the mask, the options, the tokens accepted so far and
+// (seed, n), and on nothing else. Tokens that the mask excludes take no part. In this order:
 //   1. logit_bias is added (OpenAI);
 //   2. repetition_penalty divides positive and multiplies negative logits of every token of prompt
 //      and output (Hugging Face; Keskar et al. 2019, arXiv:1909.05858);
@@ -73,9 +73,11 @@ class Sampler {
   static constexpr size_t scratch_size(size_t vocab_size) { return 2 * vocab_size; }
 
   // The next token for a row of V logits, as if `drafts` had been accepted. `scratch` has
-  // scratch_size(V) floats and is overwritten.
+  // scratch_size(V) floats and is overwritten. `mask`: a bit a token (distribution::copy_allowed);
+  // empty: all are allowed.
   SampleResult sample(std::span<const float> logits, std::span<float> scratch,
-                      std::span<const int32_t> drafts = {}) const noexcept;
+                      std::span<const int32_t> drafts = {},
+                      std::span<const uint32_t> mask = {}) const noexcept;
 
  private:
   struct SeenToken {

@@ -56,6 +56,7 @@ def create_router(services: Services) -> APIRouter:
         )
         prompts = await services.prompts.completions(body.prompt, options)
         bad_words = await services.prompts.bad_words(params.bad_words)
+        grammar = await services.grammars.compiled(params.grammar)
         services.log_prompts(prompts, request_id=request.state.request_id)
 
         head = services.answer_head("cmpl")
@@ -67,6 +68,7 @@ def create_router(services: Services) -> APIRouter:
             params,
             scheduling=Scheduling.of(body),
             bad_words=bad_words,
+            grammar=grammar,
             answer_id=head.answer_id,
             generates=max_tokens > 0,
         )

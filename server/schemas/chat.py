@@ -58,6 +58,7 @@ class ChatMessage(Schema):
     refusal: str | None = None
     annotations: JsonValue = None
     audio: JsonValue = None
+    parsed: JsonValue = None
 
 
 class ChatCompletionRequest(SamplingFields):
@@ -83,7 +84,6 @@ class ChatCompletionRequest(SamplingFields):
     include_reasoning: bool | None = None  # None = true
 
     # Known, but not honoured: refused when they ask for something.
-    response_format: JsonObject | None = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: JsonValue = None

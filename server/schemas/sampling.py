@@ -17,6 +17,7 @@ from ftllm.server.schemas.base import (
     StopStrings,
     TokenIds,
 )
+from ftllm.server.schemas.structured_output import ResponseFormat, StructuredOutputs
 
 MAX_SALT_CHARS = 1024  # vLLM's limit
 MAX_BAD_WORD_CHARS = 256
@@ -43,7 +44,14 @@ class SamplingFields(Schema):
     frequency_penalty: float | None = None
     logit_bias: LogitBias | None = None
 
+    response_format: ResponseFormat | None = None
+
     # Beyond OpenAI's set; names and meaning as in vLLM.
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: JsonValue = None  # older spellings of what is in structured_outputs
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
     top_k: Int | None = None  # 0 or -1 = off
     min_p: float | None = None
     repetition_penalty: float | None = None

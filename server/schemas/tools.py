@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from ftllm.server.schemas.base import JsonObject, Schema
+from ftllm.server.schemas.base import JsonObject, JsonValue, Schema
 
 MAX_TOOLS = 1024
 MAX_DESCRIPTION_CHARS = 65_536
@@ -97,6 +97,7 @@ class CalledFunction(Schema):
         str | JsonObject,
         BeforeValidator(_arguments, json_schema_input_type=str | dict[str, object]),
     ]
+    parsed_arguments: JsonValue = None  # what an SDK makes of them, when it is sent back too
 
 
 class MessageToolCall(Schema):

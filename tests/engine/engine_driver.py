@@ -12,6 +12,7 @@ from scheduler_driver import FAKE_SAMPLER
 
 from ftllm.engine.engine import Engine
 from ftllm.engine.engine_config import EngineConfig
+from ftllm.engine.matcher import MaskFiller
 from ftllm.engine.plan import StepPlan, StepResult
 from ftllm.engine.request import Event, FinishedEvent, Request, TokensEvent
 from ftllm.engine.sampling import SamplerFactory
@@ -81,6 +82,7 @@ def make_engine(
     max_queue: int = 256,
     max_model_len: int = 1000,
     sampler_factory: SamplerFactory = FAKE_SAMPLER,
+    mask_filler: MaskFiller | None = None,
 ) -> Engine:
     config = EngineConfig(
         max_model_len=max_model_len,
@@ -89,7 +91,7 @@ def make_engine(
         max_queue=max_queue,
         vocab_size=executor.vocab_size,
     )
-    return Engine(executor, config, sampler_factory=sampler_factory)
+    return Engine(executor, config, sampler_factory=sampler_factory, mask_filler=mask_filler)
 
 
 @contextmanager

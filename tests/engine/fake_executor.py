@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ftllm.engine.matcher import MaskRows
 from ftllm.engine.params import SamplingParams
 from ftllm.engine.plan import ALL_EXCLUDED, StepPlan, StepResult
 
@@ -69,7 +70,14 @@ class FakeSampler:
     def num_accepted(self) -> int:
         return len(self.accepted)
 
-    def sample(self, logits: int, vocab_size: int, drafts: Sequence[int] = ()) -> int:
+    def sample(
+        self,
+        logits: int,
+        vocab_size: int,
+        drafts: Sequence[int] = (),
+        mask: Sequence[int] | None = None,
+    ) -> int:
+        """`mask`: the tokens that a grammar allows."""
         number, history = self.num_accepted + len(drafts), self._history
         for draft in drafts:
             history = mix(history, draft)
@@ -82,10 +90,27 @@ class FakeSampler:
             }
             left = [token for token in self.allowed_token_ids if token not in bad]
             return left[mix(logits, number) % len(left)] if left else ALL_EXCLUDED
+        if mask is not None:
+            left = [token for token in mask if token not in self._stops_at(number)]
+            return (
+                left[mix(logits, self.seed, number, history) % len(left)] if left else ALL_EXCLUDED
+            )
         token = mix(logits, self.seed, number, history) % vocab_size
-        while token in self.stop_token_ids and number < self.min_tokens:
+        while token in self._stops_at(number):
             token = (token + 1) % vocab_size
         return token
+
+    def _stops_at(self, number: int) -> frozenset[int]:
+        """Stop tokens that cannot be sampled yet."""
+        return self.stop_token_ids if number < self.min_tokens else frozenset()
+
+
+def allowed_tokens(masks: MaskRows, row: int) -> list[int]:
+    """The ids whose bits are set."""
+    data = masks.data[row * masks.row_bytes : (row + 1) * masks.row_bytes]
+    return [
+        8 * place + bit for place, byte in enumerate(data) for bit in range(8) if byte >> bit & 1
+    ]
 
 
 def logprob(logits: int, token_id: int) -> float:
@@ -132,7 +157,8 @@ class FakeExecutor:
             if target < 0:
                 assert isinstance(sampler, FakeSampler)
                 drafts = plan.token_ids[row + 1 - int(plan.output_drafts[index]) : row + 1]
-                target = sampler.sample(logits[row], self.vocab_size, drafts.tolist())
+                mask = self._mask(plan, index)
+                target = sampler.sample(logits[row], self.vocab_size, drafts.tolist(), mask)
             else:
                 assert sampler is None
             tokens.append(target)
@@ -143,6 +169,14 @@ class FakeExecutor:
         return StepResult(
             np.array(tokens, np.int32), np.array(logprobs, np.float32), top_ids, top_logprobs
         )
+
+    def _mask(self, plan: StepPlan, index: int) -> list[int] | None:
+        row = int(plan.output_masks[index])
+        if row < 0:
+            return None
+        assert plan.masks is not None
+        plan.masks.wait()
+        return allowed_tokens(plan.masks, row)
 
     def _write(self, plan: StepPlan) -> dict[int, int]:
         """Store each row's digest; returns the logits of the output rows."""
@@ -176,6 +210,7 @@ class FakeExecutor:
             plan.output_targets,
             plan.output_top,
             plan.output_drafts,
+            plan.output_masks,
         )
         for array in arrays:
             assert array.dtype == np.int32
@@ -192,12 +227,26 @@ class FakeExecutor:
         outputs = len(plan.output_rows)
         assert plan.output_targets.shape == plan.output_top.shape == (outputs,)
         assert plan.output_drafts.shape == (outputs,)
+        assert plan.output_masks.shape == (outputs,)
         assert len(plan.samplers) == outputs
         assert (np.diff(plan.output_rows) > 0).all()
         assert ((plan.output_rows >= 0) & (plan.output_rows < rows)).all()
         assert ((plan.output_top >= -1) & (plan.output_top <= 20)).all()
         self._check_drafts(plan)
         self._check_tables(plan)
+        self._check_masks(plan)
+
+    def _check_masks(self, plan: StepPlan) -> None:
+        """Each mask belongs to one sampled row, and each is asked for."""
+        used = [row for row in plan.output_masks.tolist() if row >= 0]
+        assert used == list(range(0 if plan.masks is None else plan.masks.rows))
+        assert (plan.output_targets[plan.output_masks >= 0] < 0).all()
+        asked = [
+            row
+            for request in plan.mask_requests
+            for row in range(request.row, request.row + 1 + len(request.drafts))
+        ]
+        assert asked == used
 
     def _check_drafts(self, plan: StepPlan) -> None:
         """A sequence samples at its last rows alone, one after the other, with its own sampler."""
@@ -261,10 +310,20 @@ def expected_tokens(
     limit = context_len - len(prompt)
     if params.max_tokens is not None:
         limit = min(limit, params.max_tokens)
+    matcher = None if params.grammar is None else params.grammar.matcher()
     while sampler.num_accepted < limit:
-        token = sampler.sample(mix(*digests), vocab_size)
+        mask = None
+        if matcher is not None and not matcher.unconstrained:
+            mask = [token for token in range(vocab_size) if matcher.count_allowed([token])]
+        token = sampler.sample(mix(*digests), vocab_size, mask=mask)
+        if token == ALL_EXCLUDED:
+            break
         sampler.accept(token)
         digests.append(mix(token, len(digests), digests[-1]))
+        if matcher is not None:
+            matcher.accept(token)
+            if matcher.finished:
+                break
         if token in params.stop_token_ids:
             break
     return sampler.accepted

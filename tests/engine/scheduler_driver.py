@@ -15,6 +15,7 @@ from fake_executor import (
     most_likely,
     prefix_digests,
 )
+from fake_grammar import FakeFiller
 
 from ftllm.engine.engine_config import EngineConfig, EngineLimits
 from ftllm.engine.params import SamplingParams
@@ -57,6 +58,7 @@ class SchedulerDriver:
         self.limits = EngineLimits.of(config, executor)
         cache = PrefixCache(self.limits.block_size, chain_hash=chain_hash)
         self.make_drafter = make_drafter
+        self.filler = FakeFiller(vocab_size=executor.vocab_size)
         self.scheduler = Scheduler(self.limits, cache=cache if prefix_caching else None)
         self.requests: dict[str, Request] = {}
         self.events: dict[str, list[Event]] = {}
@@ -66,7 +68,9 @@ class SchedulerDriver:
         self.events[request.request_id] = []
         sampler = make_sampler(FAKE_SAMPLER, request)
         drafter = self.make_drafter(request)
-        self.scheduler.add(Sequence(request, sampler, self.limits.context_len, drafter))
+        grammar = request.params.grammar
+        matcher = None if grammar is None else grammar.matcher()
+        self.scheduler.add(Sequence(request, sampler, self.limits.context_len, drafter, matcher))
         self.scheduler.check()
 
     def abort(self, request_id: str) -> None:
@@ -81,6 +85,9 @@ class SchedulerDriver:
             assert not self.scheduler.has_work
             return None
         ids = self._ids_by_table(plan.block_tables.tolist())
+        if plan.masks is not None:
+            self.filler.fill(plan.mask_requests, plan.masks)
+            plan.masks.publish()
         result = self.executor.step(plan)  # a failing step has written, too
         if fail:
             self.take(self.scheduler.rollback(plan, "broken"))

@@ -10,7 +10,20 @@ from ftllm.engine.readout import Readout
 def plan(rows: int) -> StepPlan:
     none = np.zeros(0, np.int32)
     outputs = np.arange(rows, dtype=np.int32)
-    return StepPlan(none, none, none, none.reshape(0, 0), outputs, none, none, none, (None,) * rows)
+    return StepPlan(
+        token_ids=none,
+        row_starts=none,
+        context_lens=none,
+        block_tables=none.reshape(0, 0),
+        output_rows=outputs,
+        output_targets=none,
+        output_top=none,
+        output_drafts=none,
+        samplers=(None,) * rows,
+        output_masks=none,
+        masks=None,
+        mask_requests=(),
+    )
 
 
 def result() -> StepResult:

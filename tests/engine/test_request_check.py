@@ -16,6 +16,7 @@ def limits(*, max_model_len: int = 100, num_blocks: int = 1000) -> EngineLimits:
         max_batch=4,
         max_batched_tokens=16,
         max_model_len=max_model_len,
+        vocab_size=50,
     )
 
 

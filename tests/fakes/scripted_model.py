@@ -23,6 +23,7 @@ from ftllm.engine.request import (
 from ftllm.errors import ContextLengthError, EngineStoppedError, QueueFullError
 from ftllm.loading import GenerationDefaults, LoadedModel
 from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import SpecialTokens, Tokenizer
 from ftllm.text.vocabulary import Spelling, Vocabulary, byte_alphabet
 
@@ -210,17 +211,20 @@ def fake_model(
         vocab_size=VOCAB_SIZE,
     )
     engine = ScriptedEngine(reply, config=config, fail_on=fail_on, drafts=drafts)
+    tokenizer = byte_tokenizer()
+    eos_token_ids = frozenset({EOS})
     model = LoadedModel(
         name="scripted",
         engine=engine,  # type: ignore[arg-type]  # the parts of Engine that its callers use
-        tokenizer=byte_tokenizer(),
+        tokenizer=tokenizer,
         chat_template=None
         if template is None
         else ChatTemplate(template, bos_token=None, eos_token="<eos>"),
         max_model_len=max_model_len,
         defaults=defaults or no_defaults(),
-        eos_token_ids=frozenset({EOS}),
+        eos_token_ids=eos_token_ids,
         summary=("model scripted",),
+        grammars=GrammarCompiler(tokenizer, vocab_size=VOCAB_SIZE, eos_token_ids=eos_token_ids),
     )
     return model, engine
 

@@ -10,6 +10,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from ftllm.engine.request import Request
 from ftllm.text.chat_template import ChatTemplate
+from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import SpecialTokens, Tokenizer
 from ftllm.text.vocabulary import Spelling, Vocabulary, byte_alphabet
 
@@ -82,3 +83,13 @@ class FakeModel:
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
     summary: tuple[str, ...] = ("model    tiny/model: scripted",)
+    model_type: str = "tiny"
+    grammars: GrammarCompiler = field(init=False)
+
+    def __post_init__(self) -> None:
+        grammars = GrammarCompiler(
+            self.tokenizer,
+            vocab_size=self.tokenizer.vocab_size,
+            eos_token_ids=self.eos_token_ids,
+        )
+        object.__setattr__(self, "grammars", grammars)  # the class is frozen

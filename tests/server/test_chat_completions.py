@@ -296,9 +296,6 @@ def test_template_variables(api: Api, engine: FakeEngine) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("response_format", {"type": "json_object"}),
-        ("response_format", {"type": "json_schema", "json_schema": {}}),
-        ("response_format", {}),
         ("reasoning_effort", "high"),
         ("verbosity", "low"),
         ("modalities", ["text", "audio"]),
