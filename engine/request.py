@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ftllm.engine.params import SamplingParams
@@ -65,6 +65,8 @@ class FinishedEvent:
     error: str | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
+    # From its submit until it first ran; None: it never did. A measurement, no part of the answer.
+    queue_seconds: float | None = field(default=None, compare=False)
 
 
 Event = PromptLogprobsEvent | TokensEvent | FinishedEvent
