@@ -45,9 +45,7 @@ class ModelCollector(Collector):
         make = self._families
         yield make.gauge("num_requests_running", "Requests that the engine runs.", stats.running)
         yield make.gauge("num_requests_waiting", "Requests in the queue.", stats.waiting)
-        yield make.gauge(
-            "kv_cache_usage_perc", "KV cache in use; 1 is all of it.", stats.kv_usage
-        )
+        yield make.gauge("kv_cache_usage_perc", "KV cache in use; 1 is all of it.", stats.kv_usage)
 
     def _counters(self, stats: EngineStats) -> Iterable[Metric]:
         make, requests = self._families, self._requests
@@ -92,7 +90,11 @@ class ModelCollector(Collector):
         requests = self._requests
         for name, text, histogram in (
             ("time_to_first_token_seconds", "Arrival to first token.", requests.first_token),
-            ("inter_token_latency_seconds", "Between steps that gave tokens.", requests.inter_token),
+            (
+                "inter_token_latency_seconds",
+                "From token to token.",
+                requests.inter_token,
+            ),
             (
                 "request_time_per_output_token_seconds",
                 "A request's decode time over its tokens but the first.",

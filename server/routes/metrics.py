@@ -16,9 +16,7 @@ def create_router(services: Services) -> APIRouter:
     router = APIRouter()
     registry = CollectorRegistry()
     registry.register(
-        ModelCollector(
-            services.model, services.metrics, prefix=services.settings.metrics_prefix
-        )
+        ModelCollector(services.model, services.metrics, prefix=services.settings.metrics_prefix)
     )
     ProcessCollector(registry=registry)  # memory, processor time, open files, start
 

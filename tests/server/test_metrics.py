@@ -198,10 +198,13 @@ def test_rejections(
     assert api.complete("x", max_tokens=-1).status_code == 400  # what it asks for is at fault
     metrics = scrape(api)
     assert metrics("ftllm:admission_rejections_total", reason=reason) == 2
-    assert sum(
-        metrics("ftllm:admission_rejections_total", reason=each)
-        for each in ("queue_full", "draining", "engine_stopped")
-    ) == 2
+    assert (
+        sum(
+            metrics("ftllm:admission_rejections_total", reason=each)
+            for each in ("queue_full", "draining", "engine_stopped")
+        )
+        == 2
+    )
 
 
 def test_tokens_by_the_name_of_the_key(model: FakeModel, tmp_path: Path) -> None:

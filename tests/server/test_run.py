@@ -159,9 +159,7 @@ def test_sighup_reads_key_files_again(tmp_path: Path) -> None:
 
 
 def _start(*, step_seconds: float, drain_timeout: float) -> subprocess.Popen[str]:
-    return _run(
-        PROGRAM.format(tests=TESTS, step_seconds=step_seconds, drain_timeout=drain_timeout)
-    )
+    return _run(PROGRAM.format(tests=TESTS, step_seconds=step_seconds, drain_timeout=drain_timeout))
 
 
 def _run(program: str) -> subprocess.Popen[str]:
