@@ -21,6 +21,7 @@ from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
 
 CONNECTION_SECONDS: Final = 2  # for connections to close after the last answer
+HURRIED_CONNECTION_SECONDS: Final = 1  # the same after a second signal
 STEP_SECONDS: Final = 30.0  # that the engine's last step may take
 HURRIED_STEP_SECONDS: Final = 1.0  # the same after a second signal
 
@@ -70,14 +71,18 @@ class DrainingServer(uvicorn.Server):
         self._services = services
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn hears of the first signal only: at a second one it would skip the end of the
+        app's lifespan."""
+        if not self._services.drain.draining:
+            super().handle_exit(sig, frame)
         self._services.drain.on_signal(sig)
-        super().handle_exit(sig, frame)
 
     async def main_loop(self) -> None:
         services = self._services
         await super().main_loop()
         await services.drain.wind_down(services.in_flight, services.model.engine)
-        self.force_exit = self.force_exit or services.drain.hurried
+        if services.drain.hurried:
+            self.config.timeout_graceful_shutdown = HURRIED_CONNECTION_SECONDS
 
 
 def _shut_down(engine: EngineClient, *, patience: float) -> bool:

@@ -32,5 +32,6 @@ class Histogram:
         below, buckets = 0, []
         for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
             below += count
-            buckets.append((floatToGoString(bound), float(below)))
+            name: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
+            buckets.append((name, float(below)))
         return buckets
