@@ -70,6 +70,8 @@ class FinishedEvent:
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
     values: tuple[float, ...] | None = None  # what pooling gave; float32 numbers
+    # From its submit until it first ran; None: it never did. A measurement, no part of the answer.
+    queue_seconds: float | None = field(default=None, compare=False)
 
 
 Event = PromptLogprobsEvent | TokensEvent | FinishedEvent

@@ -9,6 +9,7 @@ give them back when they fail.
 
 from __future__ import annotations
 
+import time
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
@@ -191,6 +192,8 @@ class Scheduler:
             return None
         del self.waiting[0]
         insort(self.running, seq, key=_ORDER)
+        if seq.started_at is None:
+            seq.started_at = time.monotonic()
         return seq
 
     def _with_drafts(self, decodes: list[Sequence], budget: int) -> Iterator[Chunk]:

@@ -38,6 +38,8 @@ class Sequence:
     prompt_logprobs: list[TokenLogprobs | None] | None = None  # while they are being collected
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right
+    submitted_at: float = 0.0  # both in seconds of `time.monotonic()`
+    started_at: float | None = None  # when it first got a place among those that run
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
@@ -90,6 +92,7 @@ class Sequence:
             accepted_tokens=self.accepted_tokens,
             error=error,
             values=values,
+            queue_seconds=None if self.started_at is None else self.started_at - self.submitted_at,
         )
 
     def check(self) -> None:

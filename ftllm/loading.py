@@ -20,6 +20,7 @@ from ftllm.engine.machine import parse_size
 from ftllm.engine.speculation import check_method
 from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
+from ftllm.model_facts import ModelFacts, PhaseClock
 from ftllm.pooling_profile import PoolingProfile, check_pooling, find_profile
 from ftllm.progress import Progress
 from ftllm.sources.cache import cache_root
@@ -87,6 +88,7 @@ class LoadedModel:
     pooling: PoolingProfile
     summary: tuple[str, ...]  # lines to print at start
     grammars: GrammarCompiler
+    facts: ModelFacts
     model_type: str  # as config.json or the GGUF architecture names the family
 
 
@@ -99,19 +101,22 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     build_options.check()
     check_method(options.speculative)
     check_pooling(options.pooling, options.scoring)
-    files = resolve(
-        options.model,
-        cache_dir=options.cache_dir,
-        revision=options.revision,
-        models_file=options.models_file,
-        progress=progress,
-    )
+    clock = PhaseClock()
+    with clock.phase("fetch"):
+        files = resolve(
+            options.model,
+            cache_dir=options.cache_dir,
+            revision=options.revision,
+            models_file=options.models_file,
+            progress=progress,
+        )
     checkpoint = open_checkpoint(files.path)
     try:
-        tokenizer = _tokenizer(checkpoint, files.path, options.ori)
-        template = _chat_template(tokenizer, options.chat_template)
+        with clock.phase("tokenizer"):
+            tokenizer = _tokenizer(checkpoint, files.path, options.ori)
+            template = _chat_template(tokenizer, options.chat_template)
         total = sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
-        with progress.task("Loading weights", total, "B") as task:
+        with clock.phase("weights"), progress.task("Loading weights", total, "B") as task:
             built = build_model(
                 checkpoint,
                 build_options,
@@ -159,7 +164,20 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         pooling=profile,
         summary=_summary(name, built, options.dtype, profile),
         grammars=grammars,
+        facts=_facts(built, config, clock),
         model_type=built.config.model_type,
+    )
+
+
+def _facts(built: BuiltModel, config: EngineConfig, clock: PhaseClock) -> ModelFacts:
+    return ModelFacts(
+        isa=_core.isa(),
+        threads=built.core.threads,
+        weight_formats=built.weight_formats,
+        kv_dtype=built.kv_dtype,
+        kv_block_size=built.executor.block_size,
+        prefix_caching=config.prefix_caching,
+        startup_seconds=clock.seconds,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from ftllm.engine.request import Request, Sink
 from ftllm.engine.stats import EngineStats
+from ftllm.engine.step_log import StepTimes
+from ftllm.model_facts import ModelFacts
 from ftllm.pooling_profile import PoolingProfile
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
@@ -29,6 +31,8 @@ class EngineClient(Protocol):
     def reset_prefix_cache(self) -> None: ...
 
     def stats(self) -> EngineStats: ...
+
+    def take_step_times(self) -> StepTimes: ...  # on one thread only
 
 
 class ServedModel(Protocol):
@@ -63,6 +67,9 @@ class ServedModel(Protocol):
 
     @property
     def pooling(self) -> PoolingProfile: ...
+
+    @property
+    def facts(self) -> ModelFacts: ...
 
     @property
     def summary(self) -> tuple[str, ...]: ...  # what was loaded, in lines for people

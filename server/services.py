@@ -16,10 +16,13 @@ from ftllm.server.bridge import EngineBridge
 from ftllm.server.chat_turn import ChatTurns
 from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.dialects import choose_dialects
+from ftllm.server.drain import Drain
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
 from ftllm.server.grammars import Grammars
+from ftllm.server.health import live_problem, ready_problem
 from ftllm.server.in_flight import InFlight
+from ftllm.server.metrics.request_metrics import RequestMetrics
 from ftllm.server.model import ServedModel
 from ftllm.server.pooled import PooledResult, PooledRun
 from ftllm.server.pooled_prompts import PooledPrompts
@@ -43,10 +46,16 @@ class Services:
         self.started = int(time.time())
         self.bodies = BodyReader(max_bytes=settings.max_body_bytes, lenient=settings.lenient)
         self.in_flight = InFlight()
+        self.drain = Drain(timeout=settings.drain_timeout)
+        self.metrics = RequestMetrics(max_model_len=model.max_model_len)
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
         self.pooled_prompts = PooledPrompts(model, self.prompts)
-        self.grammars = Grammars(model.grammars, timeout=settings.grammar_timeout)
-        self._bridge = EngineBridge(model.engine)
+        self.grammars = Grammars(
+            model.grammars,
+            timeout=settings.grammar_timeout,
+            seconds=self.metrics.grammar_compile,
+        )
+        self._bridge = EngineBridge(model.engine, self.metrics)
         self.dialects = choose_dialects(
             model,
             tool_call_parser=settings.tool_call_parser,
@@ -71,15 +80,19 @@ class Services:
         self.prompts.close()
         self.model.grammars.close()
 
-    def engine_problem(self, now: float) -> str | None:
-        """Why the engine should get no requests, if so; `now` is `time.monotonic()`."""
+    def live_problem(self, now: float) -> str | None:
+        """Why only a restart can help, if so; `now` is `time.monotonic()`."""
         stats = self.model.engine.stats()
-        if not stats.alive:
-            return "The engine has stopped."
-        stalled = stats.stalled_seconds(now)
-        if stalled > self.settings.stall_timeout:
-            return f"The engine has work, but has finished no step for {stalled:.0f} s."
-        return None
+        return live_problem(stats, now, stall_timeout=self.settings.stall_timeout)
+
+    def ready_problem(self, now: float) -> str | None:
+        """Why requests should go elsewhere, if so; `now` is `time.monotonic()`."""
+        return ready_problem(
+            self.model.engine.stats(),
+            now,
+            stall_timeout=self.settings.stall_timeout,
+            draining=self.drain.draining,
+        )
 
     def check_model(self, name: str | None) -> None:
         """Raises a 404 unless `name` is the served model; None stands for it."""

@@ -23,6 +23,7 @@ from ftllm.engine.request import (
 )
 from ftllm.errors import ContextLengthError, EngineStoppedError, QueueFullError
 from ftllm.loading import GenerationDefaults, LoadedModel
+from ftllm.model_facts import ModelFacts
 from ftllm.pooling_profile import PoolingProfile
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.grammar_compiler import GrammarCompiler
@@ -241,6 +242,15 @@ def fake_model(
         summary=("model scripted",),
         grammars=GrammarCompiler(tokenizer, vocab_size=VOCAB_SIZE, eos_token_ids=eos_token_ids),
         model_type="scripted",
+        facts=ModelFacts(
+            isa="scripted",
+            threads=1,
+            weight_formats=(),
+            kv_dtype="float16",
+            kv_block_size=32,
+            prefix_caching=True,
+            startup_seconds={},
+        ),
     )
     return model, engine
 

@@ -21,6 +21,7 @@ from ftllm.engine.request import (
     TokensEvent,
 )
 from ftllm.engine.stats import EngineStats
+from ftllm.engine.step_log import StepTime, StepTimes
 from ftllm.errors import EngineStoppedError
 
 Script = Callable[[Request], Sequence[int]]
@@ -77,6 +78,12 @@ class FakeEngine:
         self.aborted: list[str] = []
         self.cache_resets = 0
         self.steps = 0
+        self.step_times: list[StepTime] = []
+        self.mask_seconds: list[float] = []
+        self.prompt_tokens = 0
+        self.generated_tokens = 0
+        self.max_live = 0  # what its statistics say
+        self.queue_seconds = 0.0  # what its answers claim
         self.shut_down = False
         self._live: dict[str, _Live] = {}
         self._changed = threading.Condition()
@@ -124,6 +131,11 @@ class FakeEngine:
     def reset_prefix_cache(self) -> None:
         self.cache_resets += 1
 
+    def take_step_times(self) -> StepTimes:
+        steps, self.step_times = self.step_times, []
+        masks, self.mask_seconds = self.mask_seconds, []
+        return StepTimes(steps, masks)
+
     def stats(self) -> EngineStats:
         live = len(self._live)
         return EngineStats(
@@ -138,14 +150,15 @@ class FakeEngine:
             preemptions=0,
             steps=self.steps,
             failed_steps=0,
-            prompt_tokens=0,
-            generated_tokens=0,
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=self.generated_tokens,
             finished_stop=0,
             finished_length=0,
             finished_aborted=0,
             finished_error=0,
             rejected=0,
             last_step_at=self.last_step_at,
+            max_live=self.max_live,
         )
 
     @property
@@ -174,6 +187,7 @@ class FakeEngine:
     def _step(self) -> None:
         self.steps += 1
         self.last_step_at = time.monotonic()
+        self.step_times.append(StepTime(self.step_seconds, len(self._live)))
         for live in list(self._live.values()):
             request_id = live.request.request_id
             if request_id in self.aborted:
@@ -193,12 +207,15 @@ class FakeEngine:
             ids = live.request.prompt_ids
             known = [logprobs_of(token_id, params.prompt_logprobs) for token_id in ids[1:]]
             events.append(PromptLogprobsEvent(live.request.request_id, (None, *known)))
+        if not live.prefilled:
+            self.prompt_tokens += len(live.request.prompt_ids)
         live.prefilled = True
         if not live.script:
             self._finish(live, FinishReason.STOP, events)
             return
         token_id = live.script.pop(0)
         live.sent += 1
+        self.generated_tokens += 1
         logprobs = None
         if params.logprobs is not None:
             logprobs = (logprobs_of(token_id, params.logprobs, self.logprob_of(token_id)),)
@@ -230,6 +247,7 @@ class FakeEngine:
                 drafted_tokens=self.drafts[0],
                 accepted_tokens=self.drafts[1],
                 values=values,
+                queue_seconds=self.queue_seconds if live.prefilled else None,
             )
         )
         live.sink(events)

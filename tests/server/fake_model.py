@@ -10,6 +10,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from ftllm.engine.pooling import PoolingMethod
 from ftllm.engine.request import Request
+from ftllm.model_facts import ModelFacts
 from ftllm.pooling_profile import PoolingProfile
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.grammar_compiler import GrammarCompiler
@@ -75,6 +76,17 @@ class FakeDefaults:
     repetition_penalty: float | None = None
 
 
+FACTS = ModelFacts(
+    isa="scripted",
+    threads=3,
+    weight_formats=("int8", "float32"),
+    kv_dtype="float16",
+    kv_block_size=32,
+    prefix_caching=True,
+    startup_seconds={"fetch": 0.5, "weights": 2.0},
+)
+
+
 @dataclass(frozen=True, slots=True)
 class FakeModel:
     engine: FakeEngine
@@ -93,6 +105,7 @@ class FakeModel:
     )
     summary: tuple[str, ...] = ("model    tiny/model: scripted",)
     model_type: str = "tiny"
+    facts: ModelFacts = FACTS
     grammars: GrammarCompiler = field(init=False)
 
     def __post_init__(self) -> None:
