@@ -17,7 +17,7 @@ from ftllm.engine.plan import Executor, StepPlan
 from ftllm.engine.prefix_cache import PrefixCache
 from ftllm.engine.readout import Readout
 from ftllm.engine.request import Event, FinishedEvent, FinishReason, Request, Sink
-from ftllm.engine.request_check import check_request
+from ftllm.engine.request_check import check_ability, check_request
 from ftllm.engine.sampling import SamplerFactory, make_sampler
 from ftllm.engine.scheduler import Deliveries, Scheduler
 from ftllm.engine.sequence import Sequence
@@ -52,7 +52,8 @@ class Engine:
         self._executor = executor
         self._config = config
         self._limits = EngineLimits.of(config, executor)
-        cache = PrefixCache(self._limits.block_size) if config.prefix_caching else None
+        cached = config.prefix_caching and config.causal  # K/V depend on the prefix alone
+        cache = PrefixCache(self._limits.block_size) if cached else None
         self._scheduler = Scheduler(self._limits, cache=cache)
         self._make_sampler = _core.Sampler if sampler_factory is None else sampler_factory
         self._thread: threading.Thread | None = None
@@ -104,10 +105,13 @@ class Engine:
         then nothing was accepted and the sink is never called.
         """
         check_request(request, self._limits, self._config.vocab_size)
+        check_ability(request, self._config)
         with self._wakeup:
             self._check_room(request.request_id)  # before the work of making a sampler
-        sampler = make_sampler(self._make_sampler, request)
-        drafter = make_drafter(self._config.speculative, request.prompt_ids)
+        sampler, drafter = None, None
+        if request.pooling is None:
+            sampler = make_sampler(self._make_sampler, request)
+            drafter = make_drafter(self._config.speculative, request.prompt_ids)
         live = _Live(Sequence(request, sampler, self._limits.context_len, drafter), sink)
         with self._wakeup:
             self._check_room(request.request_id)

@@ -1,13 +1,13 @@
 """The border between the scheduler and the executor: one step's work and its result.
 
-A step runs T token rows that belong to S sequences, and reads logits at R of those rows. The last
-rows of a sequence may be drafts, guesses at its next tokens: a sequence with d drafts samples at
-its last d + 1 rows, each as if the drafts up to it were right.
+A step runs T token rows that belong to S sequences, and reads logits at R of those rows and hidden
+states at P. The last rows of a sequence may be drafts, guesses at its next tokens: a sequence with
+d drafts samples at its last d + 1 rows, each as if the drafts up to it were right.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,8 @@ class StepPlan:
     output_top: Int32Array  # (R,) how many most likely tokens to report, 0 to 20; -1: no logprob
     output_drafts: Int32Array  # (R,) tokens up to the row that its sampler counts as accepted
     samplers: tuple[_core.Sampler | None, ...]  # (R,) None where output_targets >= 0
+    # (P,) rows whose final hidden states are read, by sequence and then ascending
+    pooled_rows: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class StepResult:
     logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
     top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
     top_logprobs: Float32Array  # (R, max(output_top))
+    # (P, hidden size) behind the final norm
+    hidden: Float32Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 class Executor(Protocol):

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ftllm.llm import LLM
-    from ftllm.outputs import CompletionOutput, RequestOutput, TextDelta, TokenLogprob
+    from ftllm.outputs import (
+        CompletionOutput,
+        EmbeddingOutput,
+        RequestOutput,
+        TextDelta,
+        TokenLogprob,
+    )
     from ftllm.sampling_params import SamplingParams
 
     __version__: str
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "CompletionOutput",
+    "EmbeddingOutput",
     "RequestOutput",
     "SamplingParams",
     "TextDelta",
@@ -37,7 +44,9 @@ def __getattr__(name: str) -> object:
             value = import_module("ftllm.llm").LLM
         case "SamplingParams":
             value = import_module("ftllm.sampling_params").SamplingParams
-        case "CompletionOutput" | "RequestOutput" | "TextDelta" | "TokenLogprob":
+        case (
+            "CompletionOutput" | "EmbeddingOutput" | "RequestOutput" | "TextDelta" | "TokenLogprob"
+        ):
             value = getattr(import_module("ftllm.outputs"), name)
         case _:
             raise AttributeError(f"module 'ftllm' has no attribute {name!r}")

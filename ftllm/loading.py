@@ -20,6 +20,7 @@ from ftllm.engine.machine import parse_size
 from ftllm.engine.speculation import check_method
 from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
+from ftllm.pooling_profile import PoolingProfile, check_pooling, find_profile
 from ftllm.progress import Progress
 from ftllm.sources.cache import cache_root
 from ftllm.sources.resolve import resolve
@@ -49,6 +50,8 @@ class LoadOptions:
     max_queue: int = 256
     prefix_caching: bool = True
     speculative: str = "off"  # or "ngram": drafts from the request's own text
+    pooling: str = "auto"  # of embeddings: "last", "mean", "cls"
+    scoring: str = "auto"  # of pairs of texts: "cosine", "yes_no"
     cache_dir: Path | None = None
     revision: str | None = None
     ori: Path | None = None  # folder whose tokenizer and config win over a GGUF's own
@@ -80,6 +83,7 @@ class LoadedModel:
     max_model_len: int
     defaults: GenerationDefaults
     eos_token_ids: frozenset[int]
+    pooling: PoolingProfile
     summary: tuple[str, ...]  # lines to print at start
 
 
@@ -91,6 +95,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     build_options = _build_options(options)
     build_options.check()
     check_method(options.speculative)
+    check_pooling(options.pooling, options.scoring)
     files = resolve(
         options.model,
         cache_dir=options.cache_dir,
@@ -110,6 +115,16 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
                 on_bytes=task.advance,
                 original_config=None if options.ori is None else read_config(options.ori),
             )
+        profile = find_profile(
+            checkpoint,
+            options.ori or (files.path if files.path.is_dir() else None),
+            tokenizer,
+            pooling=options.pooling,
+            scoring=options.scoring,
+            causal=built.causal,
+            classifies=built.config.classifies,
+            size=built.core.hidden_width,
+        )
         generation = checkpoint.generation_config
         if options.ori is not None:
             generation = read_generation_config(options.ori)
@@ -118,11 +133,14 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     config = EngineConfig(
         max_model_len=built.config.max_model_len,
         max_batch=options.max_batch,
-        max_batched_tokens=options.max_batched_tokens,
+        max_batched_tokens=built.executor.max_batched_tokens,
         max_queue=options.max_queue,
         prefix_caching=options.prefix_caching,
         speculative=options.speculative,
         vocab_size=built.config.vocab_size,
+        embedding_size=built.core.hidden_width,
+        generates=built.generates,
+        causal=built.causal,
     )
     name = options.model_name or files.name
     return LoadedModel(
@@ -133,7 +151,8 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         max_model_len=min(built.config.max_model_len, built.kv_tokens),
         defaults=_generation_defaults(generation),
         eos_token_ids=tokenizer.eos_token_ids | _eos_ids(generation),
-        summary=_summary(name, built, options.dtype),
+        pooling=profile,
+        summary=_summary(name, built, options.dtype, profile),
     )
 
 
@@ -200,7 +219,7 @@ def _eos_ids(generation: Mapping[str, object]) -> frozenset[int]:
     return frozenset(i for i in ids if isinstance(i, int))
 
 
-def _summary(name: str, built: BuiltModel, dtype: str) -> tuple[str, ...]:
+def _summary(name: str, built: BuiltModel, dtype: str, profile: PoolingProfile) -> tuple[str, ...]:
     config = built.config
     lines = [
         f"model    {name}: {config.model_type}, {config.num_layers} layers,"
@@ -210,6 +229,11 @@ def _summary(name: str, built: BuiltModel, dtype: str) -> tuple[str, ...]:
         f"KV cache {built.kv_tokens} tokens, {_mib(built.kv_bytes)} as {built.kv_dtype}",
     ]
     lines += built.notes
+    if not built.generates or profile.judge is not None:
+        lines.append(
+            f"pooling  {profile.method.value}, {profile.size} values; pairs are scored by"
+            f" {profile.scoring}"
+        )
     if config.max_model_len > config.max_position:
         lines.append(
             f"warning  max_model_len {config.max_model_len} is beyond the {config.max_position}"

@@ -14,14 +14,28 @@ from ftllm.server.envelope import RequestEnvelope
 from ftllm.server.errors import ANSWERED_ERRORS, handle_error
 from ftllm.server.model import ServedModel
 from ftllm.server.openapi import DocumentedAPI
-from ftllm.server.routes import chat_completions, completions, health, models
+from ftllm.server.routes import (
+    chat_completions,
+    completions,
+    embeddings,
+    health,
+    models,
+    scoring,
+)
 from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.schemas.completions import CompletionRequest
+from ftllm.server.schemas.pooling import EmbeddingRequest, RerankRequest, ScoreRequest
 from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
 
-ROUTES = (health, models, completions, chat_completions)
-BODY_SCHEMAS = (ChatCompletionRequest, CompletionRequest)
+ROUTES = (health, models, completions, chat_completions, embeddings, scoring)
+BODY_SCHEMAS = (
+    ChatCompletionRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    RerankRequest,
+    ScoreRequest,
+)
 
 
 def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ftllm.engine.request import Request, Sink
 from ftllm.engine.stats import EngineStats
+from ftllm.pooling_profile import PoolingProfile
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.tokenizer import Tokenizer
@@ -48,3 +49,6 @@ class ServedModel(Protocol):
 
     @property
     def eos_token_ids(self) -> frozenset[int]: ...
+
+    @property
+    def pooling(self) -> PoolingProfile: ...

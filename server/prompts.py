@@ -79,6 +79,30 @@ class PromptPreparer:
 
         return await self._run(encode, size=sum(len(item) for item in inputs))
 
+    async def pooled(
+        self,
+        inputs: Sequence[PromptInput | tuple[str, str]],
+        *,
+        param: str,
+        add_special_tokens: bool = True,
+    ) -> list[Prompt]:
+        """One prompt per text, or pair of texts, that nothing is generated after. Raises as
+        `completions` does."""
+        tokenizer = self._model.tokenizer
+
+        def ids_of(item: PromptInput | tuple[str, str]) -> list[int]:
+            if isinstance(item, str):
+                return tokenizer.encode(item, add_special_tokens=add_special_tokens)
+            if isinstance(item, tuple):
+                return tokenizer.encode_pair(*item)
+            return self._known(item, param=param)
+
+        def encode() -> list[Prompt]:
+            return [self._checked(ids_of(item), param=param, generates=False) for item in inputs]
+
+        parts = (item if isinstance(item, tuple) else (item,) for item in inputs)
+        return await self._run(encode, size=sum(len(part) for item in parts for part in item))
+
     async def _run(self, work: Callable[[], Result], *, size: int) -> Result:
         if size <= INLINE_SIZE:
             return work()
@@ -86,23 +110,23 @@ class PromptPreparer:
 
     def _completion(self, item: PromptInput, *, echo: bool) -> Prompt:
         tokenizer = self._model.tokenizer
-        if isinstance(item, str):
-            ids = tokenizer.encode(item)
-        else:
-            ids = item
-            limit = tokenizer.vocab_size
-            wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
-            if wrong is not None:
-                raise RequestError(
-                    f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
-                    param="prompt",
-                )
+        ids = tokenizer.encode(item) if isinstance(item, str) else self._known(item, param="prompt")
         prompt = self._checked(ids, param="prompt")
         if not echo:
             return prompt
         return Prompt(prompt.ids, _echo(tokenizer, ids, item if isinstance(item, str) else None))
 
-    def _checked(self, ids: Sequence[int], *, param: str) -> Prompt:
+    def _known(self, ids: list[int], *, param: str) -> list[int]:
+        limit = self._model.tokenizer.vocab_size
+        wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
+        if wrong is not None:
+            raise RequestError(
+                f"{param} holds the token id {wrong}; ids go from 0 to {limit - 1}.",
+                param=param,
+            )
+        return ids
+
+    def _checked(self, ids: Sequence[int], *, param: str, generates: bool = True) -> Prompt:
         limit = self._model.max_model_len
         if not ids:
             raise RequestError(
@@ -110,7 +134,13 @@ class PromptPreparer:
                 param=param,
                 code="empty_prompt",
             )
-        if len(ids) >= limit:
+        if not generates and len(ids) > limit:
+            raise ContextLengthError(
+                f"This model's maximum context length is {limit} tokens, but a text of {param} has"
+                f" {len(ids)}. Shorten it.",
+                param=param,
+            )
+        if generates and len(ids) >= limit:
             raise ContextLengthError(
                 f"This model's maximum context length is {limit} tokens, but the prompt has"
                 f" {len(ids)} tokens, which leaves no room for an answer. Shorten the prompt.",

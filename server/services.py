@@ -7,6 +7,9 @@ import time
 import uuid
 from collections.abc import Sequence
 
+from starlette.requests import Request as HttpRequest
+
+from ftllm.engine.pooling import PoolingParams
 from ftllm.server.answer_frames import AnswerHead
 from ftllm.server.body import BodyReader
 from ftllm.server.bridge import EngineBridge
@@ -14,8 +17,10 @@ from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
 from ftllm.server.model import ServedModel
+from ftllm.server.pooled import PooledResult, PooledRun
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.settings import ServerSettings
+from ftllm.server.sse import on_disconnect
 
 server_log = logging.getLogger("ftllm.server")
 
@@ -48,6 +53,15 @@ class Services:
     def generate(self, plans: Sequence[ChoicePlan], *, n: int) -> Generation:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
         return start_generation(self._bridge, self.model.tokenizer, plans, n=n)
+
+    async def pool(
+        self, request: HttpRequest, prompts: Sequence[Prompt], params: PoolingParams
+    ) -> PooledResult:
+        """Runs to the end. `request`'s body must have been read."""
+        self.log_prompts(prompts, request_id=request.state.request_id)
+        run = PooledRun(self._bridge, [prompt.ids for prompt in prompts], params)
+        async with on_disconnect(request.receive, run.close):
+            return await run.collect()
 
     def log_prompts(self, prompts: Sequence[Prompt], *, request_id: str) -> None:
         """At debug level, and never under hide_input."""

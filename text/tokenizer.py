@@ -21,6 +21,7 @@ class SpecialTokens:
     special_ids: frozenset[int] = frozenset()  # left out by decode(skip_special_tokens=True)
     prefix_ids: tuple[int, ...] = ()  # before a text, usually BOS or nothing
     suffix_ids: tuple[int, ...] = ()
+    between_ids: tuple[int, ...] = ()  # between the two texts of a pair
 
 
 class Tokenizer:
@@ -100,6 +101,13 @@ class Tokenizer:
         if add_special_tokens:
             return [*self._special.prefix_ids, *ids, *self._special.suffix_ids]
         return ids
+
+    def encode_pair(self, first: str, second: str) -> list[int]:
+        """Token ids of two texts as one sequence, with what the model wants around and between."""
+        special = self._special
+        ids = self.encode(first, add_special_tokens=False)
+        others = self.encode(second, add_special_tokens=False)
+        return [*special.prefix_ids, *ids, *special.between_ids, *others, *special.suffix_ids]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids`; ids without a token stand for nothing."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ftllm.engine.pooling import TokenScoresParams
 from ftllm.engine.request import (
     Event,
     FinishedEvent,
@@ -21,6 +24,7 @@ from ftllm.engine.stats import EngineStats
 from ftllm.errors import EngineStoppedError
 
 Script = Callable[[Request], Sequence[int]]
+EMBEDDING_SIZE = 8
 CACHED_TOKENS = 3  # what every FinishedEvent claims
 
 
@@ -37,6 +41,20 @@ def logprobs_of(token_id: int, top: int) -> TokenLogprobs:
     """The chosen token at -0.5, then its successors at -1.5, -2.5 …"""
     likely = tuple((token_id + place, -0.5 - place) for place in range(top))
     return TokenLogprobs(token_id, -0.5, likely)
+
+
+def pooled_values(request: Request) -> tuple[float, ...]:
+    """How often each remainder by EMBEDDING_SIZE occurs among the prompt's ids, as a unit vector.
+    The first of scored tokens is the likelier the more ids are even."""
+    ids = request.prompt_ids
+    if isinstance(request.pooling, TokenScoresParams):
+        even = sum(token_id % 2 == 0 for token_id in ids)
+        return tuple(-1.0 - place * even for place in range(len(request.pooling.token_ids)))
+    assert request.pooling is not None
+    counts = [sum(token_id % EMBEDDING_SIZE == rest for token_id in ids) for rest in range(8)]
+    kept = counts[: request.pooling.dimensions]
+    length = math.sqrt(sum(count * count for count in kept)) or 1.0
+    return tuple(array("f", [count / length for count in kept]))
 
 
 class FakeEngine:
@@ -154,6 +172,9 @@ class FakeEngine:
                 self._advance(live)
 
     def _advance(self, live: _Live) -> None:
+        if live.request.pooling is not None:
+            self._finish(live, FinishReason.STOP, [], values=pooled_values(live.request))
+            return
         params = live.request.params
         events: list[Event] = []
         if not live.prefilled and params.prompt_logprobs is not None:
@@ -178,7 +199,12 @@ class FakeEngine:
             live.sink(events)
 
     def _finish(
-        self, live: _Live, reason: FinishReason, events: list[Event], error: str | None = None
+        self,
+        live: _Live,
+        reason: FinishReason,
+        events: list[Event],
+        error: str | None = None,
+        values: tuple[float, ...] | None = None,
     ) -> None:
         del self._live[live.request.request_id]
         events.append(
@@ -191,6 +217,7 @@ class FakeEngine:
                 error=error,
                 drafted_tokens=self.drafts[0],
                 accepted_tokens=self.drafts[1],
+                values=values,
             )
         )
         live.sink(events)

@@ -8,14 +8,17 @@ import tokenizers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
+from ftllm.engine.pooling import PoolingMethod
 from ftllm.engine.request import Request
+from ftllm.pooling_profile import PoolingProfile
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.tokenizer import SpecialTokens, Tokenizer
 from ftllm.text.vocabulary import Spelling, Vocabulary, byte_alphabet
 
-from .fake_engine import FakeEngine
+from .fake_engine import EMBEDDING_SIZE, FakeEngine
 
 BOS, EOS = 256, 257
+BETWEEN = (EOS, BOS)  # the texts of a pair
 HELLO, WORLD = 258, 259  # longer than a byte: "Hello" and " world"; only ever generated
 MAX_MODEL_LEN = 500
 TEMPLATE = (
@@ -45,6 +48,7 @@ def byte_tokenizer() -> Tokenizer:
         eos_token_ids=frozenset({EOS}),
         special_ids=frozenset({BOS, EOS}),
         prefix_ids=(BOS,),
+        between_ids=BETWEEN,
     )
     return Tokenizer(backend, vocabulary, special)
 
@@ -78,3 +82,8 @@ class FakeModel:
     max_model_len: int = MAX_MODEL_LEN
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
+    pooling: PoolingProfile = field(
+        default_factory=lambda: PoolingProfile(
+            method=PoolingMethod.LAST, normalize=True, size=EMBEDDING_SIZE
+        )
+    )

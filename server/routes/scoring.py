@@ -1,0 +1,101 @@
+"""POST /v1/rerank and /v1/score."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ftllm.errors import RequestError
+from ftllm.scoring import plan_scores
+from ftllm.server.json_text import json_response
+from ftllm.server.openapi import json_body
+from ftllm.server.pooled import PooledResult
+from ftllm.server.schemas.pooling import RerankRequest, ScoreRequest
+from ftllm.server.services import Services
+
+RERANK_PATHS = ("/v1/rerank", "/rerank", "/v2/rerank")
+SCORE_PATHS = ("/v1/score", "/score")
+
+
+def create_router(services: Services) -> APIRouter:
+    router = APIRouter()
+
+    async def rerank(request: Request) -> Response:
+        """The documents, the one that answers the query best first."""
+        body = await services.bodies.read(request, RerankRequest)
+        services.check_model(body.model)
+        pairs = [(body.query, document) for document in body.documents]
+        scores, result = await _score(services, request, pairs)
+        order = sorted(range(len(scores)), key=lambda place: -scores[place])
+        results: list[dict[str, object]] = []
+        for place in order[: body.top_n]:
+            entry: dict[str, object] = {"index": place, "relevance_score": scores[place]}
+            if body.return_documents is not False:
+                entry["document"] = {"text": body.documents[place]}
+            results.append(entry)
+        head = services.answer_head("rerank")
+        return json_response(
+            {
+                "id": head.answer_id,
+                "model": head.model,
+                "results": results,
+                "scoring": services.model.pooling.scoring,
+                "usage": result.usage(),
+            }
+        )
+
+    async def score(request: Request) -> Response:
+        """A score for each pair, in order."""
+        body = await services.bodies.read(request, ScoreRequest)
+        services.check_model(body.model)
+        scores, result = await _score(services, request, _pairs(body))
+        data = [
+            {"index": index, "object": "score", "score": value}
+            for index, value in enumerate(scores)
+        ]
+        return json_response(
+            {
+                **services.answer_head("score").fields("list"),
+                "data": data,
+                "scoring": services.model.pooling.scoring,
+                "usage": result.usage(),
+            }
+        )
+
+    for path in RERANK_PATHS:
+        router.post(path, openapi_extra=json_body(RerankRequest))(rerank)
+    for path in SCORE_PATHS:
+        router.post(path, openapi_extra=json_body(ScoreRequest))(score)
+    return router
+
+
+def _pairs(body: ScoreRequest) -> list[tuple[str, str]]:
+    first, second = body.text_1, body.text_2
+    if len(first) == 1:
+        first = first * len(second)
+    if len(first) != len(second):
+        raise RequestError(
+            f"text_1 has {len(first)} texts and text_2 {len(second)}; give one text_1, or as many"
+            " as text_2 has.",
+            param="text_1",
+        )
+    return list(zip(first, second, strict=True))
+
+
+async def _score(
+    services: Services, request: Request, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[float], PooledResult]:
+    plan = plan_scores(services.model.pooling, pairs)
+    prompts = await services.prompts.pooled(
+        plan.texts, param="documents", add_special_tokens=plan.add_special_tokens
+    )
+    result = await services.pool(request, prompts, plan.params)
+    scores: list[float] = []
+    for pair in range(len(pairs)):
+        scores.append(plan.score(pair, result.values))
+        await asyncio.sleep(0)  # other requests get their turn
+    return scores, result
