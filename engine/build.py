@@ -99,8 +99,7 @@ def build_model(
     content = checkpoint.config if original_config is None else original_config
     config = parse_config(content, from_gguf=from_gguf, max_model_len=options.max_model_len)
     family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
-    _refuse_heads(family, config)
-    config = configure(family, config)
+    config = _configured(family, config)
     threads = options.threads or default_threads()
     places = thread_places(threads, pin=options.pin, device=options.device)
     pool = _core.ThreadPool(threads=threads, cpus=places.cpus, groups=places.groups)
@@ -182,8 +181,9 @@ def _tensor_names(family: Family, checkpoint: Checkpoint, *, from_gguf: bool) ->
     return TensorNames(prefix=model_prefix(checkpoint.names()))
 
 
-def _refuse_heads(family: Family, config: ModelConfig) -> None:
-    """A head that is left out would make a model's answers mean nothing."""
+def _configured(family: Family, config: ModelConfig) -> ModelConfig:
+    """As the family means it. A head that it left out would make the model's answers mean nothing,
+    so it is refused."""
     names = [str(name) for name in config.extra.sequence("architectures") or ()]
     taken = is_causal(family) or not config.classifies
     for name in names:
@@ -192,3 +192,4 @@ def _refuse_heads(family: Family, config: ModelConfig) -> None:
                 f"architectures names {name}, a model with an output layer that is not supported;"
                 " supported are models that generate text, give embeddings or rerank"
             )
+    return configure(family, config)

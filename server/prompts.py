@@ -101,7 +101,8 @@ class PromptPreparer:
             return [self._checked(ids_of(item), param=param, generates=False) for item in inputs]
 
         parts = (item if isinstance(item, tuple) else (item,) for item in inputs)
-        return await self._run(encode, size=sum(len(part) for item in parts for part in item))
+        size = sum(MESSAGE_SIZE + len(part) for item in parts for part in item)
+        return await self._run(encode, size=size)
 
     async def _run(self, work: Callable[[], Result], *, size: int) -> Result:
         if size <= INLINE_SIZE:

@@ -86,9 +86,23 @@ def _pairs(body: ScoreRequest) -> list[tuple[str, str]]:
     return list(zip(first, second, strict=True))
 
 
+def _check_size(pairs: Sequence[tuple[str, str]], *, limit: int) -> None:
+    """Such a model reads a query again with each document: a body can ask for much more text than it
+    holds."""
+    size = sum(len(first) + len(second) for first, second in pairs)
+    if size > limit:
+        raise RequestError(
+            f"The {len(pairs)} pairs have {size} characters, the query counted for each; at most"
+            f" {limit} fit one request. Send fewer documents, or a shorter query.",
+            param="documents",
+        )
+
+
 async def _score(
     services: Services, request: Request, pairs: Sequence[tuple[str, str]]
 ) -> tuple[list[float], PooledResult]:
+    if services.model.pooling.scoring != "cosine":
+        _check_size(pairs, limit=services.settings.max_body_bytes)
     plan = plan_scores(services.model.pooling, pairs)
     prompts = await services.prompts.pooled(
         plan.texts, param="documents", add_special_tokens=plan.add_special_tokens

@@ -133,7 +133,7 @@ def test_a_warm_prefix_changes_nothing(params: PoolingParams) -> None:
 @pytest.mark.parametrize("params", KINDS)
 def test_preempted_ones_start_again(params: PoolingParams) -> None:
     """A decode takes the last block; the half-read prompt yields and is read once more."""
-    driver = SchedulerDriver(FakeExecutor(num_blocks=12, max_batched_tokens=4))
+    driver = SchedulerDriver(FakeExecutor(num_blocks=11, max_batched_tokens=4))
     first = make_request("first", prompt(4), SamplingParams(seed=1, max_tokens=30))
     request = pooled("late", prompt(30, 9), params)
     driver.add(first)

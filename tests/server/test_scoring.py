@@ -90,6 +90,16 @@ def test_a_judge_reads_each_pair(judge: Api, engine: FakeEngine) -> None:
         assert scores[index] == pytest.approx(math.exp(yes) / (math.exp(yes) + math.exp(no)))
 
 
+def test_a_query_counts_once_for_each_document(model: FakeModel, engine: FakeEngine) -> None:
+    answers = Judge(JudgePrompt("{query}{document}"), TokenScoresParams(token_ids=(89, 78)))
+    judging = replace(model, pooling=replace(model.pooling, judge=answers))
+    judge = Api(create_app(judging, ServerSettings(max_body_bytes=3000)))
+    error = error_of(rerank(judge, query="x" * 1000), 400)
+    assert "3 pairs have 3010 characters" in error["message"]
+    assert engine.requests == []
+    assert rerank(judge, query="x" * 400).status_code == 200
+
+
 def test_a_classifier_reads_both_texts_at_once(model: FakeModel, engine: FakeEngine) -> None:
     profile = replace(model.pooling, method=PoolingMethod.CLS, classifies=True)
     classifier = Api(create_app(replace(model, pooling=profile), ServerSettings()))
