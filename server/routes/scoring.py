@@ -87,8 +87,8 @@ def _pairs(body: ScoreRequest) -> list[tuple[str, str]]:
 
 
 def _check_size(pairs: Sequence[tuple[str, str]], *, limit: int) -> None:
-    """Such a model reads a query again with each document: a body can ask for much more text than it
-    holds."""
+    """Such a model reads the query again with each document, so that a body can ask for much more
+    text than it holds."""
     size = sum(len(first) + len(second) for first, second in pairs)
     if size > limit:
         raise RequestError(
