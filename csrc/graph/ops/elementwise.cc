@@ -10,6 +10,10 @@ constexpr ValueId kNone = -1;
 
 enum class Kind : uint8_t { kAdd, kScale, kSoftCap, kGelu, kSiluMul, kGeluMul };
 
+constexpr bool is_binary(Kind kind) {
+  return kind == Kind::kAdd || kind == Kind::kSiluMul || kind == Kind::kGeluMul;
+}
+
 // y = op(a, b), or op(a) with a parameter, value by value.
 class ElementwiseOp final : public Op {
  public:
@@ -55,7 +59,7 @@ class ElementwiseOp final : public Op {
 
 ValueId record(Graph& graph, Kind kind, ValueId a, ValueId b, float factor) {
   const Value& first = graph.value(a);
-  if (b != kNone) {
+  if (is_binary(kind)) {
     const Value& second = graph.value(b);
     graph.require(first.width == second.width && first.rows == second.rows,
                   "operands differ: " + first.name + " has width " + std::to_string(first.width) +
