@@ -85,17 +85,21 @@ class PromptPreparer:
         *,
         param: str,
         add_special_tokens: bool = True,
+        truncate: int | None = None,
     ) -> list[Prompt]:
-        """One prompt per text, or pair of texts, that nothing is generated after. Raises as
-        `completions` does."""
-        tokenizer = self._model.tokenizer
+        """One prompt per text, or pair of texts, that nothing is generated after. `truncate` cuts
+        the end of longer ones, -1 at the end of the context. Raises as `completions` does."""
+        tokenizer, limit = self._model.tokenizer, self._model.max_model_len
+        count = None if truncate is None else limit if truncate == -1 else min(truncate, limit)
 
         def ids_of(item: PromptInput | tuple[str, str]) -> list[int]:
-            if isinstance(item, str):
-                return tokenizer.encode(item, add_special_tokens=add_special_tokens)
             if isinstance(item, tuple):
-                return tokenizer.encode_pair(*item)
-            return self._known(item, param=param)
+                return tokenizer.encode_pair(*item, count)
+            if not isinstance(item, str):
+                return self._known(item, param=param)[:count]
+            if count is not None and add_special_tokens:
+                return tokenizer.encode_first(item, count)
+            return tokenizer.encode(item, add_special_tokens=add_special_tokens)[:count]
 
         def encode() -> list[Prompt]:
             return [self._checked(ids_of(item), param=param, generates=False) for item in inputs]

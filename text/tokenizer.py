@@ -102,12 +102,27 @@ class Tokenizer:
             return [*self._special.prefix_ids, *ids, *self._special.suffix_ids]
         return ids
 
-    def encode_pair(self, first: str, second: str) -> list[int]:
-        """Token ids of two texts as one sequence, with what the model wants around and between."""
+    def encode_first(self, text: str, count: int) -> list[int]:
+        """At most `count` ids: those of the text's beginning, with what the model wants around it.
+        Raises `RequestError` when there is no room for a token of the text."""
         special = self._special
-        ids = self.encode(first, add_special_tokens=False)
+        around = len(special.prefix_ids) + len(special.suffix_ids)
+        ids = self.encode(text, add_special_tokens=False)
+        return [*special.prefix_ids, *_beginning(ids, count - around), *special.suffix_ids]
+
+    def encode_pair(self, first: str, second: str, count: int | None = None) -> list[int]:
+        """Token ids of two texts as one sequence, with what the model wants around and between. Of
+        more than `count` the end of the second text is left out."""
+        special = self._special
+        ids = [
+            *special.prefix_ids,
+            *self.encode(first, add_special_tokens=False),
+            *special.between_ids,
+        ]
         others = self.encode(second, add_special_tokens=False)
-        return [*special.prefix_ids, *ids, *special.between_ids, *others, *special.suffix_ids]
+        if count is not None:
+            others = _beginning(others, count - len(ids) - len(special.suffix_ids))
+        return [*ids, *others, *special.suffix_ids]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids`; ids without a token stand for nothing."""
@@ -132,6 +147,15 @@ class Tokenizer:
 
     def _text_of(self, token_id: int | None) -> str | None:
         return None if token_id is None else self.token_text(token_id)
+
+
+def _beginning(ids: list[int], room: int) -> list[int]:
+    if room < 1:
+        raise RequestError(
+            "The text is to be cut to so few tokens that none of it is left; allow more.",
+            param="truncate_prompt_tokens",
+        )
+    return ids[:room]
 
 
 def _fault(text: str) -> str:

@@ -26,7 +26,9 @@ def create_router(services: Services) -> APIRouter:
         body = await services.bodies.read(request, EmbeddingRequest)
         services.check_model(body.model)
         params = services.model.pooling.embedding(body.dimensions)
-        prompts = await services.prompts.pooled(body.input, param="input")
+        prompts = await services.prompts.pooled(
+            body.input, param="input", truncate=body.truncate_prompt_tokens
+        )
         result = await services.pool(request, prompts, params)
         as_base64 = body.encoding_format == "base64"
         text = await _body(result, services.model.name, as_base64=as_base64)

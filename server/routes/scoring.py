@@ -14,7 +14,7 @@ from ftllm.scoring import plan_scores
 from ftllm.server.json_text import json_response
 from ftllm.server.openapi import json_body
 from ftllm.server.pooled import PooledResult
-from ftllm.server.schemas.pooling import RerankRequest, ScoreRequest
+from ftllm.server.schemas.pooling import PoolingFields, RerankRequest, ScoreRequest
 from ftllm.server.services import Services
 
 RERANK_PATHS = ("/v1/rerank", "/rerank", "/v2/rerank")
@@ -29,7 +29,7 @@ def create_router(services: Services) -> APIRouter:
         body = await services.bodies.read(request, RerankRequest)
         services.check_model(body.model)
         pairs = [(body.query, document) for document in body.documents]
-        scores, result = await _score(services, request, pairs)
+        scores, result = await _score(services, request, body, pairs)
         order = sorted(range(len(scores)), key=lambda place: -scores[place])
         results: list[dict[str, object]] = []
         for place in order[: body.top_n]:
@@ -52,7 +52,7 @@ def create_router(services: Services) -> APIRouter:
         """A score for each pair, in order."""
         body = await services.bodies.read(request, ScoreRequest)
         services.check_model(body.model)
-        scores, result = await _score(services, request, _pairs(body))
+        scores, result = await _score(services, request, body, _pairs(body))
         data = [
             {"index": index, "object": "score", "score": value}
             for index, value in enumerate(scores)
@@ -99,13 +99,26 @@ def _check_size(pairs: Sequence[tuple[str, str]], *, limit: int) -> None:
 
 
 async def _score(
-    services: Services, request: Request, pairs: Sequence[tuple[str, str]]
+    services: Services,
+    request: Request,
+    body: PoolingFields,
+    pairs: Sequence[tuple[str, str]],
 ) -> tuple[list[float], PooledResult]:
     if services.model.pooling.scoring != "cosine":
         _check_size(pairs, limit=services.settings.max_body_bytes)
     plan = plan_scores(services.model.pooling, pairs)
+    if body.truncate_prompt_tokens is not None and not plan.add_special_tokens:
+        raise RequestError(
+            "truncate_prompt_tokens: this model scores by a prompt whose end is the question, so it"
+            " cannot be cut. Shorten the documents.",
+            param="truncate_prompt_tokens",
+            code="unsupported_value",
+        )
     prompts = await services.prompts.pooled(
-        plan.texts, param="documents", add_special_tokens=plan.add_special_tokens
+        plan.texts,
+        param="documents",
+        add_special_tokens=plan.add_special_tokens,
+        truncate=body.truncate_prompt_tokens,
     )
     result = await services.pool(request, prompts, plan.params)
     scores: list[float] = []

@@ -61,29 +61,32 @@ Texts = Annotated[
 ]
 
 
-class EmbeddingRequest(Schema):
+class PoolingFields(Schema):
+    """What all three have in common."""
+
     model: str | None = None  # None = the served model
-    input: Inputs
-    encoding_format: Literal["float", "base64"] | None = None  # None = float
-    dimensions: Annotated[Int, Field(ge=1)] | None = None  # None = all
+    # vLLM's: longer texts lose their end; -1 = as long as the model reads, None = refused
+    truncate_prompt_tokens: Annotated[Int, Field(ge=-1)] | None = None
     user: str | None = None
 
 
-class RerankRequest(Schema):
+class EmbeddingRequest(PoolingFields):
+    input: Inputs
+    encoding_format: Literal["float", "base64"] | None = None  # None = float
+    dimensions: Annotated[Int, Field(ge=1)] | None = None  # None = all
+
+
+class RerankRequest(PoolingFields):
     """Cohere's and Jina's fields."""
 
-    model: str | None = None
     query: str
     documents: Texts
     top_n: Annotated[Int, Field(ge=1)] | None = None  # None = all
     return_documents: bool | None = None  # None = true
-    user: str | None = None
 
 
-class ScoreRequest(Schema):
+class ScoreRequest(PoolingFields):
     """vLLM's fields. One text_1 goes with every text_2; several go with as many, in order."""
 
-    model: str | None = None
     text_1: Texts
     text_2: Texts
-    user: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,16 @@ class HiddenRow:
     @property
     def max_difference(self) -> float:
         return float(np.abs(self.hidden).max()) * HIDDEN_TOLERANCE
+
+
+CLS, SEP = 3, 4  # of the classifiers' prompts
+FIRST_WORD = 7  # ids from here on are words
+
+
+def as_pair(ids: Sequence[int]) -> list[int]:
+    """Two texts of words as one sequence of the same length; the first has 20."""
+    words = [max(token_id, FIRST_WORD) for token_id in ids]
+    return [CLS, *words[1:21], SEP, SEP, *words[23:-1], SEP]
 
 
 def hidden_config(name: str) -> dict[str, Any]:

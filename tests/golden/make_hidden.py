@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from tests.golden.encoders import ENCODERS, classifies
-from tests.golden.hidden import HIDDEN_SEEDS, HiddenRow, hidden_config, write_bare_model
+from tests.golden.hidden import HIDDEN_SEEDS, HiddenRow, as_pair, hidden_config, write_bare_model
 from tests.golden.rows import GOLDEN_DIR
 from tests.golden.weights import fingerprint, make_weights
 
@@ -34,6 +34,8 @@ def _save(name: str) -> None:
     weights = make_weights(config, seed)
     generator = np.random.Generator(np.random.PCG64([seed, PROMPT_LENGTH]))
     prompt = generator.integers(3, config["vocab_size"], PROMPT_LENGTH).tolist()
+    if "classifier" in name:
+        prompt = as_pair(prompt)
     row = HiddenRow(config, weights, tuple(prompt), np.zeros((0, 0), np.float32))
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_bare_model(row, Path(temporary))

@@ -106,6 +106,30 @@ def test_a_text_may_fill_the_context(api: Api) -> None:
     assert answer["usage"]["prompt_tokens"] == MAX_MODEL_LEN
 
 
+@pytest.mark.parametrize(
+    ("value", "count", "expected"),
+    [
+        ("abcd", 3, (BOS, 97, 98)),
+        ("abcd", 9, (BOS, 97, 98, 99, 100)),
+        ([1, 2, 3], 2, (1, 2)),
+        ("x" * 9999, -1, (BOS, *b"x" * (MAX_MODEL_LEN - 1))),
+        ("x" * 9999, 9999, (BOS, *b"x" * (MAX_MODEL_LEN - 1))),
+    ],
+)
+def test_long_texts_can_be_cut(
+    api: Api, engine: FakeEngine, value: object, count: int, expected: tuple[int, ...]
+) -> None:
+    answer = embed(api, value, truncate_prompt_tokens=count)
+    assert answer.json()["usage"]["prompt_tokens"] == len(expected)
+    assert engine.requests[0].prompt_ids == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, -2])
+def test_nothing_is_left_of_a_text(api: Api, count: int) -> None:
+    error = error_of(embed(api, "abcd", truncate_prompt_tokens=count), 400)
+    assert error["param"] == "truncate_prompt_tokens"
+
+
 def test_another_model(api: Api) -> None:
     error = error_of(embed(api, "a", model="gpt-9"), 404)
     assert error["code"] == "model_not_found"

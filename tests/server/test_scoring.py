@@ -84,6 +84,8 @@ def test_a_judge_reads_each_pair(judge: Api, engine: FakeEngine) -> None:
     assert {request.pooling for request in engine.requests} == {
         TokenScoresParams(token_ids=(89, 78))
     }
+    error = error_of(rerank(judge, truncate_prompt_tokens=9), 400)
+    assert error["param"] == "truncate_prompt_tokens"
     scores = {entry["index"]: entry["relevance_score"] for entry in body["results"]}
     for index, request in enumerate(engine.requests):
         yes, no = pooled_values(request)
@@ -113,6 +115,9 @@ def test_a_classifier_reads_both_texts_at_once(model: FakeModel, engine: FakeEng
         assert request.pooling == EmbeddingParams(method=PoolingMethod.CLS, normalize=False)
         logit = pooled_values(request)[0]
         assert item["score"] == pytest.approx(1 / (1 + math.exp(-logit)))
+    cut = {"text_1": "a", "text_2": "bcde", "truncate_prompt_tokens": 6}
+    classifier.post("/v1/score", cut)
+    assert engine.requests[-1].prompt_ids == (BOS, *b"a", *BETWEEN, *b"bc")
     error = error_of(classifier.post("/v1/embeddings", {"input": "a"}), 400)
     assert error["code"] == "unsupported_model"
 
