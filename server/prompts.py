@@ -69,7 +69,7 @@ class PromptPreparer:
             return self._checked(ids, param="messages")
 
         size = sum(MESSAGE_SIZE + len(message.content or "") for message in messages)
-        return await self._run(render, size=size)
+        return await self.run(render, size=size)
 
     async def completions(self, inputs: Sequence[PromptInput], *, echo: bool) -> list[Prompt]:
         """One prompt per input. Raises `RequestError` for an empty or over-long one."""
@@ -77,61 +77,33 @@ class PromptPreparer:
         def encode() -> list[Prompt]:
             return [self._completion(item, echo=echo) for item in inputs]
 
-        return await self._run(encode, size=sum(len(item) for item in inputs))
+        return await self.run(encode, size=sum(len(item) for item in inputs))
 
-    async def pooled(
-        self,
-        inputs: Sequence[PromptInput | tuple[str, str]],
-        *,
-        param: str,
-        add_special_tokens: bool = True,
-        truncate: int | None = None,
-    ) -> list[Prompt]:
-        """One prompt per text, or pair of texts, that nothing is generated after. `truncate` cuts
-        the end of longer ones, -1 at the end of the context. Raises as `completions` does."""
-        tokenizer, limit = self._model.tokenizer, self._model.max_model_len
-        count = None if truncate is None else limit if truncate == -1 else min(truncate, limit)
-
-        def ids_of(item: PromptInput | tuple[str, str]) -> list[int]:
-            if isinstance(item, tuple):
-                return tokenizer.encode_pair(*item, count)
-            if not isinstance(item, str):
-                return self._known(item, param=param)[:count]
-            if count is not None and add_special_tokens:
-                return tokenizer.encode_first(item, count)
-            return tokenizer.encode(item, add_special_tokens=add_special_tokens)[:count]
-
-        def encode() -> list[Prompt]:
-            return [self._checked(ids_of(item), param=param, generates=False) for item in inputs]
-
-        parts = (item if isinstance(item, tuple) else (item,) for item in inputs)
-        size = sum(MESSAGE_SIZE + len(part) for item in parts for part in item)
-        return await self._run(encode, size=size)
-
-    async def _run(self, work: Callable[[], Result], *, size: int) -> Result:
+    async def run(self, work: Callable[[], Result], *, size: int) -> Result:
+        """`work`, beside the event loop when `size` (about characters) is worth it."""
         if size <= INLINE_SIZE:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _completion(self, item: PromptInput, *, echo: bool) -> Prompt:
         tokenizer = self._model.tokenizer
-        ids = tokenizer.encode(item) if isinstance(item, str) else self._known(item, param="prompt")
+        if isinstance(item, str):
+            ids = tokenizer.encode(item)
+        else:
+            ids = item
+            limit = tokenizer.vocab_size
+            wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
+            if wrong is not None:
+                raise RequestError(
+                    f"prompt holds the token id {wrong}; ids go from 0 to {limit - 1}.",
+                    param="prompt",
+                )
         prompt = self._checked(ids, param="prompt")
         if not echo:
             return prompt
         return Prompt(prompt.ids, _echo(tokenizer, ids, item if isinstance(item, str) else None))
 
-    def _known(self, ids: list[int], *, param: str) -> list[int]:
-        limit = self._model.tokenizer.vocab_size
-        wrong = next((token_id for token_id in ids if not 0 <= token_id < limit), None)
-        if wrong is not None:
-            raise RequestError(
-                f"{param} holds the token id {wrong}; ids go from 0 to {limit - 1}.",
-                param=param,
-            )
-        return ids
-
-    def _checked(self, ids: Sequence[int], *, param: str, generates: bool = True) -> Prompt:
+    def _checked(self, ids: Sequence[int], *, param: str) -> Prompt:
         limit = self._model.max_model_len
         if not ids:
             raise RequestError(
@@ -139,13 +111,7 @@ class PromptPreparer:
                 param=param,
                 code="empty_prompt",
             )
-        if not generates and len(ids) > limit:
-            raise ContextLengthError(
-                f"This model's maximum context length is {limit} tokens, but a text of {param} has"
-                f" {len(ids)}. Shorten it.",
-                param=param,
-            )
-        if generates and len(ids) >= limit:
+        if len(ids) >= limit:
             raise ContextLengthError(
                 f"This model's maximum context length is {limit} tokens, but the prompt has"
                 f" {len(ids)} tokens, which leaves no room for an answer. Shorten the prompt.",

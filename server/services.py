@@ -18,6 +18,7 @@ from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
 from ftllm.server.model import ServedModel
 from ftllm.server.pooled import PooledResult, PooledRun
+from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.settings import ServerSettings
 from ftllm.server.sse import on_disconnect
@@ -34,6 +35,7 @@ class Services:
         self.started = int(time.time())
         self.bodies = BodyReader(max_bytes=settings.max_body_bytes, lenient=settings.lenient)
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
+        self.pooled_prompts = PooledPrompts(model, self.prompts)
         self._bridge = EngineBridge(model.engine)
 
     def close(self) -> None:

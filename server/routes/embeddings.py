@@ -26,7 +26,7 @@ def create_router(services: Services) -> APIRouter:
         body = await services.bodies.read(request, EmbeddingRequest)
         services.check_model(body.model)
         params = services.model.pooling.embedding(body.dimensions)
-        prompts = await services.prompts.pooled(
+        prompts = await services.pooled_prompts.prepare(
             body.input, param="input", truncate=body.truncate_prompt_tokens
         )
         result = await services.pool(request, prompts, params)

@@ -114,7 +114,7 @@ async def _score(
             param="truncate_prompt_tokens",
             code="unsupported_value",
         )
-    prompts = await services.prompts.pooled(
+    prompts = await services.pooled_prompts.prepare(
         plan.texts,
         param="documents",
         add_special_tokens=plan.add_special_tokens,
