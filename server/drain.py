@@ -107,7 +107,7 @@ class DrainGate:
             "draining",
             headers={"Retry-After": str(retry_after), "Connection": "close"},
         )
-        await error_response(reply)(scope, receive, send)
+        await error_response(reply, path=scope["path"])(scope, receive, send)
 
     def _is_work(self, scope: Scope) -> bool:
         return scope["method"] == "POST" and scope["path"] not in self._admin_paths
