@@ -61,7 +61,8 @@ class ResponseFrames:
         place = "" if block.kind == "call" else '"content_index":0,'
         logprobs = ""
         if block.kind == "text":
-            logprobs = f',"logprobs":{encode_json(self._answer.logprobs(event.logprobs))}'
+            entries = self._answer.logprobs(event.logprobs) if event.logprobs else []
+            logprobs = f',"logprobs":{encode_json(entries) if entries else "[]"}'
         number, self._number = self._number, self._number + 1
         return (
             f'event: {kind}\ndata: {{"type":"{kind}","sequence_number":{number},'
