@@ -129,7 +129,7 @@ def server(options: argparse.Namespace) -> Iterator[str]:
         return
     arguments = [options.model] if options.model is not None else []
     if options.models_file is not None:
-        arguments += ["--models_file", str(options.models_file)]
+        arguments += ["--models_file", str(options.models_file.resolve())]
     with RunningServer([*arguments, "--tokens", "8192"]) as started:
         yield started.url
 

@@ -26,7 +26,7 @@ class BodyReader:
     async def read(self, request: Request, schema: type[Body]) -> Body:
         """The body as `schema`. Raises `RefusedError` (413, 415), pydantic's `ValidationError`,
         `RequestError` for an unknown field, or `ClientDisconnectedError`."""
-        _refuse_foreign_form(request)
+        refuse_foreign_form(request)
         body = await self._bytes(request)
         if len(body) > INLINE_BYTES:
             parsed = await asyncio.to_thread(schema.model_validate_json, body)
@@ -63,7 +63,7 @@ class BodyReader:
         )
 
 
-def _refuse_foreign_form(request: Request) -> None:
+def refuse_foreign_form(request: Request) -> None:
     """A web page can make a browser send a form or plain text anywhere without asking first, but
     not JSON; so from a browser (it sends Origin) only JSON is taken."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

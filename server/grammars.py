@@ -25,6 +25,8 @@ class Grammars:
         be honoured; also when that is not known in time."""
         if grammar is None:
             return None
+        # The vocabulary is read once, for the first grammar: no part of what that one takes.
+        await asyncio.shield(asyncio.wrap_future(self._compiler.prepare()))
         started = time.monotonic()
         # Shielded: others may wait for the same grammar.
         future = asyncio.shield(asyncio.wrap_future(self._compiler.submit(grammar)))

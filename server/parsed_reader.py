@@ -50,7 +50,8 @@ class ParsedReader:
             deltas.append(TurnDelta(delta.index, finish_reason=reason, token_ids=ids))
         if self._places is not None:
             self._places.hold(delta.logprobs)
-            self._carry(self._places.release(final=reason is not None), deltas, delta.index)
+            if entries := self._places.release(final=reason is not None):
+                self._carry(entries, deltas, delta.index)
         return deltas
 
     def _follow(self, piece: str, deltas: Sequence[Delta]) -> Sequence[Delta]:

@@ -102,10 +102,18 @@ class GrammarCompiler:
         self._cache_lock = threading.Lock()
         self._vocabulary_lock = threading.Lock()
         self._made: GrammarVocabulary | None = None
+        self._prepared: Future[None] | None = None
         self._futures: OrderedDict[Grammar, Future[CompiledGrammar]] = OrderedDict()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def prepare(self) -> Future[None]:
+        """Begins to read the vocabulary, unless it is read; else the first grammar does."""
+        with self._cache_lock:
+            if self._prepared is None:
+                self._prepared = self._pool.submit(self._read_vocabulary)
+            return self._prepared
 
     def submit(self, grammar: Grammar) -> Future[CompiledGrammar]:
         """Begins to compile, unless it is known. The future raises `RequestError`, with
@@ -186,6 +194,9 @@ class GrammarCompiler:
     @cached_property
     def _executor(self) -> LLExecutor:
         return LLExecutor(self._mask_threads)
+
+    def _read_vocabulary(self) -> None:
+        assert self._vocabulary().guidance is not None
 
     def _vocabulary(self) -> GrammarVocabulary:
         """Made when the first grammar arrives: it takes about a second for 150,000 tokens."""

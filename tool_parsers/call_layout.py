@@ -6,7 +6,7 @@ sampled under it parses, and its arguments fit the schema of its tool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftllm.errors import RequestError
@@ -35,20 +35,18 @@ class CallLayout:
         tools: Sequence[Mapping[str, object]],
         *,
         parallel: bool,
-        special: Container[str] = (),
         opening: str = "",
     ) -> str:
         """Lark for llguidance: calls of `tools`, at least one and, unless `parallel`, at most one.
 
-        With `opening` it describes what follows that marker, which has been written. `special`
-        are the markers that the vocabulary holds as special tokens. Raises `RequestError` for a
-        schema that the dialect cannot guarantee.
+        With `opening` it describes what follows that marker, which has been written. Raises
+        `RequestError` for a schema that the dialect cannot guarantee.
         """
         assert self.start.startswith(opening)
         schemas = ToolSchemas(tools)
         if not schemas:
             raise RequestError("tools is empty; a call needs one", param="tools")
-        rules = LarkRules(special)
+        rules = LarkRules()
         call = rules.add(
             choice(*(self.call(rules, name, schemas.parameters(name)) for name in schemas.names))
         )

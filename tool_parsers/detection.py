@@ -156,8 +156,9 @@ def _thinking(model: _Model, tool: str | None) -> tuple[str | None, str]:
     if found is None:
         return None, "neither the chat template nor the vocabulary has marks of reasoning"
     name, reason = found
-    if tool in REASONING_DIALECTS and set(REASONING_DIALECTS[tool].starts) == {"<think>"}:
-        name = tool
+    namesake = REASONING_DIALECTS.get(tool or "")
+    if namesake is not None and namesake.starts == ("<think>",):
+        name = namesake.name
     return name, reason
 
 

@@ -46,11 +46,11 @@ class CallGrammars:
     ) -> str:
         """A whole answer: one call of `tools` or, if `parallel`, several.
 
-        Markers stand in literals of rules. `special` are those that the vocabulary holds as
-        special tokens, which whoever compiles the grammar puts in. Raises `RequestError` for
-        schemas that cannot be guaranteed.
+        Markers stand as text in literals of rules; whoever compiles the grammar puts the tokens
+        in. `special` are the special tokens of the vocabulary: they may tell the layout. Raises
+        `RequestError` for schemas that cannot be guaranteed.
         """
-        return self.layout_for(special).grammar(tools, parallel=parallel, special=special)
+        return self.layout_for(special).grammar(tools, parallel=parallel)
 
     def grammar_behind_trigger(
         self,
@@ -62,9 +62,7 @@ class CallGrammars:
         """What has to follow the `trigger`; None without one. Otherwise as `grammar`."""
         if self.trigger is None:
             return None
-        return self.layout_for(special).grammar(
-            tools, parallel=parallel, special=special, opening=self.trigger
-        )
+        return self.layout_for(special).grammar(tools, parallel=parallel, opening=self.trigger)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,27 @@
 
 from __future__ import annotations
 
-from ftllm.tool_parsers.bare_values import tagged_call
 from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.call_writer import CallWriter
 from ftllm.tool_parsers.dialect import ToolDialect
 from ftllm.tool_parsers.source import Parse, Source
-from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged import Spelling, Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 _TOKEN = "\N{FULLWIDTH VERTICAL LINE}DSML\N{FULLWIDTH VERTICAL LINE}"
 
 
 def dsml_dialect(name: str, *blocks: str) -> ToolDialect:
-    """Calls in one of `blocks`; one that begins with a space has a space in all its tags."""
+    """Calls in one of `blocks`, the first of which is the right one. A space in front of one is in
+    all its tags."""
     grammars = {f"<{_TOKEN}{block}>": _grammar(block) for block in blocks}
 
     def parse(source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
         return (yield from grammars[marker].parse(source, calls, marker))
 
-    return ToolDialect(name, tuple(grammars), parse, _layout(blocks[0]))
+    opening, grammar = next(iter(grammars.items()))
+    layout = CallLayout(f"{opening}\n", "", grammar.close, tagged_call(grammar))
+    return ToolDialect(name, tuple(grammars), parse, layout)
 
 
 def _grammar(block: str) -> TaggedGrammar:
@@ -39,22 +42,5 @@ def _grammar(block: str) -> TaggedGrammar:
         json_body=True,
         wrappers=("arguments", "input"),
         untyped="json",
-    )
-
-
-def _layout(block: str) -> CallLayout:
-    prefix = f"{_TOKEN} " if block.startswith(" ") else _TOKEN
-    call = f'\n<{prefix}invoke name="'
-    return CallLayout(
-        start=f"<{_TOKEN}{block}>{call}",
-        between=call,
-        end=f"\n</{_TOKEN}{block}>",
-        call=tagged_call(
-            name_end='">\n',
-            key_start=f'<{prefix}parameter name="',
-            key_end='" string="true">',
-            json_key_end='" string="false">',
-            value_end=f"</{prefix}parameter>\n",
-            call_end=f"</{prefix}invoke>",
-        ),
+        spelling=Spelling(attributes=True, string_flag=True, after_call="\n"),
     )

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from ftllm.tool_parsers.bare_values import tagged_call
 from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
 from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 GRAMMAR = TaggedGrammar(
     call=Tag("", "</tool_call>"),
@@ -19,17 +19,6 @@ GRAMMAR = TaggedGrammar(
     value_start="<arg_value>",
     untyped="json",
 )
-LAYOUT = CallLayout(
-    start="<tool_call>",
-    between="</tool_call>\n<tool_call>",
-    end="</tool_call>",
-    call=tagged_call(
-        name_end="\n",
-        key_start="<arg_key>",
-        key_end="</arg_key>\n<arg_value>",
-        value_end="</arg_value>\n",
-        call_end="",
-    ),
-)
+LAYOUT = CallLayout("<tool_call>", "\n<tool_call>", "", tagged_call(GRAMMAR))
 TOOL = ToolDialect("glm45", ("<tool_call>",), GRAMMAR.parse, LAYOUT)
 REASONING = think_tags("glm45")

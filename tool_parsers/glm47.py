@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from ftllm.tool_parsers.bare_values import tagged_call
+from dataclasses import replace
+
 from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
 from ftllm.tool_parsers.glm45 import GRAMMAR
+from ftllm.tool_parsers.tagged import Spelling
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
-LAYOUT = CallLayout(
-    start="<tool_call>",
-    between="</tool_call><tool_call>",
-    end="</tool_call>",
-    call=tagged_call(
-        name_end="",
-        key_start="<arg_key>",
-        key_end="</arg_key><arg_value>",
-        value_end="</arg_value>",
-        call_end="",
-    ),
-)
+_CALL = tagged_call(replace(GRAMMAR, spelling=Spelling(newline="")))
+LAYOUT = CallLayout("<tool_call>", "<tool_call>", "", _CALL)
 TOOL = ToolDialect("glm47", ("<tool_call>",), GRAMMAR.parse, LAYOUT)
 REASONING = think_tags("glm47")

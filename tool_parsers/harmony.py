@@ -56,11 +56,14 @@ class HarmonyMachine:
             yield from source.is_followed(0, _BEGINNINGS)
             start = source.position
             if any(source.text.startswith(each, source.pos) for each in _BEGINNINGS):
-                header: list[str] = []
-                mark = yield from source.until(_HEADER_END, header.append)
+                parts: list[str] = []
+                mark = yield from source.until(_HEADER_END, parts.append)
                 source.pos += len(mark)
+                header = "".join(parts)
                 if mark == _MESSAGE:
-                    yield from self._body("".join(header), start)
+                    yield from self._body(header, start)
+                elif not mark and not source.cut and not header.startswith(_START):
+                    self._content.add("".join([*space, header]))  # it only looked like a header
             elif not (yield from source.literal(*_ENDS)):
                 yield from self._content.parse(source, "".join(space))
 
@@ -114,6 +117,12 @@ class _Messages:
         if mark in _ENDS:
             source.pos += len(mark)
         channel.end()
+
+    def add(self, text: str) -> None:
+        """Text that goes on where the last message ended."""
+        self._ended = False
+        self._any = True
+        self._write(text)
 
     def _pass_on(self, text: str) -> None:
         if self._ended:

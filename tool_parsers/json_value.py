@@ -38,6 +38,7 @@ _WORDS = {
 }
 _WHOLE_WORD = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _CLOSERS = {"{": "}", "[": "]"}
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class JsonPassage:
@@ -227,4 +228,4 @@ def decoded_string(text: str) -> str | None:
 
 def escaped(text: str) -> str:
     """`text` as it stands between the quotes of a JSON string."""
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    return _encode(text)[1:-1]

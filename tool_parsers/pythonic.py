@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ftllm.tool_parsers.bare_values import python_call
 from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect
+from ftllm.tool_parsers.member_lists import python_call
 from ftllm.tool_parsers.python_calls import PythonCalls
 
 GRAMMAR = PythonCalls()

@@ -11,10 +11,10 @@ value
 
 from __future__ import annotations
 
-from ftllm.tool_parsers.bare_values import tagged_call
 from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect
-from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged import Spelling, Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 GRAMMAR = TaggedGrammar(
     call=Tag("<function=", "</function>"),
@@ -22,19 +22,13 @@ GRAMMAR = TaggedGrammar(
     close="</tool_call>",
     framed=True,
     close_may_miss=True,
+    spelling=Spelling(after_call="\n"),
 )
 LAYOUT = CallLayout(
-    start="<tool_call>\n<function=",
-    between="\n</tool_call>\n<tool_call>\n<function=",
-    end="\n</tool_call>",
-    call=tagged_call(
-        name_end=">\n",
-        key_start="<parameter=",
-        key_end=">\n",
-        value_end="\n</parameter>\n",
-        call_end="</function>",
-        without=("\n<parameter=", "\n</function>", "\n</tool_call>"),
-    ),
+    start="<tool_call>\n",
+    between="</tool_call>\n<tool_call>\n",
+    end="</tool_call>",
+    call=tagged_call(GRAMMAR),
 )
 # The outer tag is sometimes forgotten.
 TOOL = ToolDialect("qwen3_coder", ("<tool_call>", "<function="), GRAMMAR.parse, LAYOUT)

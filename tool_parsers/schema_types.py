@@ -72,7 +72,7 @@ def _types(schema: object, root: Schema, depth: int) -> Types | None:
         return None
     found = _own_types(schema)
     if found is None and isinstance(schema.get("$ref"), str):
-        found = _types(_referenced(schema["$ref"], root), root, depth - 1)
+        found = _types(referenced(schema["$ref"], root), root, depth - 1)
     for word in ("anyOf", "oneOf"):
         if found is None and isinstance(schema.get(word), list):
             each = [_types(part, root, depth - 1) for part in schema[word]]
@@ -116,7 +116,7 @@ def _type_of(value: object) -> str:
     return "array" if isinstance(value, list) else "object"
 
 
-def _referenced(reference: str, root: Schema) -> object:
+def referenced(reference: str, root: Schema) -> object:
     """What a local reference such as `#/$defs/Place` names; None if nothing."""
     if not reference.startswith("#"):
         return None
@@ -134,7 +134,7 @@ def _parts(schema: object, root: Schema, depth: int = _MAX_REFERENCES) -> list[S
         return []
     parts: list[Schema] = [schema]
     if isinstance(schema.get("$ref"), str):
-        parts += _parts(_referenced(schema["$ref"], root), root, depth - 1)
+        parts += _parts(referenced(schema["$ref"], root), root, depth - 1)
     for word in ("allOf", "anyOf", "oneOf"):
         inner = schema.get(word)
         if isinstance(inner, list):

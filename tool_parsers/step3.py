@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ftllm.tool_parsers.bare_values import tagged_call
 from ftllm.tool_parsers.call_layout import CallLayout
 from ftllm.tool_parsers.dialect import ToolDialect, think_tags
-from ftllm.tool_parsers.tagged import Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged import Spelling, Tag, TaggedGrammar
+from ftllm.tool_parsers.tagged_schema import tagged_call
 
 
 def _token(name: str) -> str:
@@ -17,20 +17,14 @@ GRAMMAR = TaggedGrammar(
     argument=Tag("<steptml:parameter ", "</steptml:parameter>"),
     close=_token("tool_calls_end"),
     skipped=(_token("tool_call_begin"), "function", _token("tool_sep"), _token("tool_call_end")),
+    spelling=Spelling(newline="", attributes=True),
 )
-_CALL = f'{_token("tool_call_begin")}function{_token("tool_sep")}<steptml:invoke name="'
-_CALL_END = _token("tool_call_end")
+_BEFORE = f"{_token('tool_call_begin')}function{_token('tool_sep')}"
 LAYOUT = CallLayout(
-    start=_token("tool_calls_begin") + _CALL,
-    between=_CALL_END + _CALL,
-    end=_CALL_END + _token("tool_calls_end"),
-    call=tagged_call(
-        name_end='">',
-        key_start='<steptml:parameter name="',
-        key_end='">',
-        value_end="</steptml:parameter>",
-        call_end="</steptml:invoke>",
-    ),
+    start=_token("tool_calls_begin") + _BEFORE,
+    between=_token("tool_call_end") + _BEFORE,
+    end=_token("tool_call_end") + _token("tool_calls_end"),
+    call=tagged_call(GRAMMAR),
 )
 TOOL = ToolDialect("step3", (_token("tool_calls_begin"),), GRAMMAR.parse, LAYOUT)
 REASONING = think_tags("step3")

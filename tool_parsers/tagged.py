@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftllm.tool_parsers.call_writer import CallWriter
-from ftllm.tool_parsers.json_value import JsonPassage, escaped, json_value
+from ftllm.tool_parsers.json_strings import JsonStrings
+from ftllm.tool_parsers.json_value import escaped, json_value
 from ftllm.tool_parsers.schema_types import (
     STRING,
     Types,
@@ -29,6 +30,7 @@ _ATTRIBUTE = re.compile(
 )
 _STRING_FLAG = re.compile(r"""\bstring\s*=\s*["']?(true|false)""")
 _NAME = re.compile(r"[\w.:/-]+")
+_CONTAINERS: Types = frozenset({"object", "array"})
 _OBJECT: Types = frozenset({"object"})
 _STRING_OR_NULL = frozenset({"string", "null"})
 _LONGER_THAN_NULL = 5  # visible characters: the value is neither null nor None
@@ -41,6 +43,16 @@ class Tag:
     start: str
     close: str
     end: str = ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a model writes what a parser does not look at, for grammars."""
+
+    newline: str = "\n"  # behind the header of a call and behind an argument
+    attributes: bool = False  # names stand as `name="f"`
+    string_flag: bool = False  # and arguments say `string="true"` or "false"
+    after_call: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class TaggedGrammar:
     json_body: bool = False  # a JSON object may stand in the place of the arguments
     wrappers: tuple[str, ...] = ()  # arguments that may, by mistake, hold all others as an object
     untyped: Untyped = "string"
+    spelling: Spelling = Spelling()
 
     def parse(self, source: Source, calls: CallWriter, marker: str) -> Parse[bool]:
         """A `ParseCalls`; the opening is that of a block, or the start of a call."""
@@ -189,7 +202,8 @@ class _TaggedBlock:
         value = _Value(self._begin(key), self.calls.write, types, untyped)
         write = _Framed(value.feed).feed if grammar.framed else value.feed
         self.keys.add(key)
-        whole = yield from self._until_closed(write, value.in_json_string)
+        strings = JsonStrings() if types & _CONTAINERS or not types else None
+        whole = yield from self._until_closed(write, strings)
         if whole or not self.source.cut:
             value.end()
         return whole
@@ -202,7 +216,7 @@ class _TaggedBlock:
     def _wrapped(self) -> Parse[bool]:
         """The value of a wrapper, which is the object of the arguments."""
         parts: list[str] = []
-        whole = yield from self._until_closed(parts.append)
+        whole = yield from self._until_closed(parts.append, JsonStrings())
         if not whole and self.source.cut:
             return False
         value = typed_json("".join(parts), _OBJECT, "json")
@@ -216,21 +230,32 @@ class _TaggedBlock:
         return f'{", " if self.keys else "{"}"{escaped(key)}": '
 
     def _until_closed(
-        self, write: Callable[[str], None], in_string: Callable[[], bool] = lambda: False
+        self, write: Callable[[str], None], strings: JsonStrings | None
     ) -> Parse[bool]:
-        """The text of a value up to the end of its tag, which may be missing at the end. Where
-        `in_string` says that a JSON string is open, no tag ends it."""
+        """The text of a value up to the end of its tag, which may be missing at the end.
+
+        Inside one of `strings` a tag counts only at a line's end or beginning: JSON has no newlines
+        in strings, so it is the JSON that is broken.
+        """
         source = self.source
+        last = ""
         while True:
             text, pos = source.text, source.pos
             start, marker = self.closers.find(text, pos)
             if start > pos:
+                last = text[start - 1]
                 write(text[pos:start])
+                if strings is not None:
+                    strings.feed(text[pos:start])
                 source.pos = start
             if marker:
-                if not in_string() and (yield from self._is_end(marker)):
+                inside = strings is not None and strings.inside and "\n" not in (last, marker[0])
+                if (yield from self._is_end(marker, in_string=inside)):
                     return True
-                write(marker[0])
+                last = marker[0]
+                write(last)
+                if strings is not None:
+                    strings.feed(last)
                 source.pos += 1
             elif source.ended:
                 source.pos = len(source.text)
@@ -238,13 +263,16 @@ class _TaggedBlock:
             else:
                 yield
 
-    def _is_end(self, marker: str) -> Parse[bool]:
+    def _is_end(self, marker: str, *, in_string: bool) -> Parse[bool]:
         """Whether the marker at the cursor ends the value; then move behind the value."""
         source, grammar = self.source, self.grammar
         if marker == grammar.argument.close:
             if not (yield from source.is_followed(len(marker), self.followers)):
                 return False
-            source.pos += len(marker)
+            end = source.pos + len(marker)
+            if in_string and source.text[end : end + 1] not in ("", "\n"):
+                return False
+            source.pos = end
             return True
         if marker == f"\n{grammar.argument.start}":
             header = yield from source.header_ahead(len(marker), grammar.argument.end)
@@ -273,30 +301,20 @@ class _Value:
         self._untyped = untyped
         self._streams = types == STRING
         self._held: list[str] = []
-        self._json: JsonPassage | None = None  # follows JSON, to know its strings
-        self._rest = ""  # of the text, not yet in `_json`
         if self._streams:
             write(f'{begin}"')
-        elif "string" not in types and (types or untyped == "json"):
-            self._json = JsonPassage(lambda _: None)
 
     def feed(self, text: str) -> None:
         if self._streams:
             self._write(escaped(text))
             return
         self._held.append(text)
-        if self._json is not None:
-            text = self._rest + text
-            self._rest = text[self._json.feed(text, 0) :]
         if self._types == _STRING_OR_NULL:
             text = "".join(self._held)
             self._held = [text]
             if len(text.strip()) >= _LONGER_THAN_NULL:
                 self._streams = True
                 self._write(f'{self._begin}"{escaped(text)}')
-
-    def in_json_string(self) -> bool:
-        return self._json is not None and self._json.in_string
 
     def end(self) -> None:
         if self._streams:

@@ -235,6 +235,7 @@ def fake_model(
             prefix_caching=True,
             startup_seconds={},
         ),
+        model_type="scripted",
     )
     return model, engine
 

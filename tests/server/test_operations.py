@@ -106,6 +106,14 @@ def test_the_prefix_cache_is_reset(api: Api, engine: FakeEngine) -> None:
     assert error_of(api.get("/reset_prefix_cache"), 405)
 
 
+@pytest.mark.parametrize("path", ["/reset_prefix_cache", "/abort_requests"])
+def test_a_web_page_cannot_send_them_as_a_form(api: Api, engine: FakeEngine, path: str) -> None:
+    headers = {"Origin": "http://elsewhere", "Content-Type": "application/x-www-form-urlencoded"}
+    response = api.send("POST", path, content=b"", headers=headers)
+    assert error_of(response, 415)["code"] == "unsupported_media_type"
+    assert (engine.cache_resets, engine.aborted) == (0, [])
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_everything_is_aborted(model: FakeModel, engine: FakeEngine, *, stream: bool) -> None:
     engine.script = lambda _: [65] * 100_000

@@ -278,3 +278,64 @@ def test_the_parsers_are_shown(tools_api: Api) -> None:
     (card,) = tools_api.get("/v1/models").json()["data"]
     assert card["tool_call_parser"] == {"name": "hermes", "reason": "--tool_call_parser hermes"}
     assert card["reasoning_parser"]["name"] == "qwen3"
+
+
+@pytest.mark.parametrize(
+    ("tool_call_parser", "reasoning_parser", "text", "call_id"),
+    [
+        (
+            "openai",
+            "openai_gptoss",
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary"
+            ' to=functions.get_weather <|constrain|>json<|message|>{"city":"Rome"}',
+            "",
+        ),
+        (
+            "kimi_k2",
+            "kimi_k2",
+            "<think>Hm.</think><|tool_calls_section_begin|><|tool_call_begin|>"
+            'functions.get_weather:3<|tool_call_argument_begin|>{"city":"Rome"}'
+            "<|tool_call_end|><|tool_calls_section_end|>",
+            "functions.get_weather:3",
+        ),
+        (
+            "mistral",
+            "mistral",
+            '[THINK]Hm.[/THINK][TOOL_CALLS]get_weather[CALL_ID]a1b2c3d4e[ARGS]{"city":"Rome"}',
+            "a1b2c3d4e",
+        ),
+        (
+            "qwen3_coder",
+            "qwen3",
+            "<think>\nHm.\n</think>\n\n<tool_call>\n<function=get_weather>\n<parameter=city>\nRome\n"
+            "</parameter>\n</function>\n</tool_call>",
+            "",
+        ),
+        ("llama3_json", "none", '{"name": "get_weather", "parameters": {"city": "Rome"}}', ""),
+        ("pythonic", "none", "[get_weather(city='Rome')]", ""),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_dialects(
+    engine: FakeEngine,
+    tool_call_parser: str,
+    reasoning_parser: str,
+    text: str,
+    call_id: str,
+    stream: bool,
+) -> None:
+    api = tool_api(engine, tool_call_parser=tool_call_parser, reasoning_parser=reasoning_parser)
+    engine.script = lambda _: says(text)
+    response = api.chat(tools=[WEATHER], stream=stream)
+    if stream:
+        message, reason = streamed_message(chunks_of(response))
+    else:
+        (choice,) = response.json()["choices"]
+        message, reason = choice["message"], choice["finish_reason"]
+    (made,) = message["tool_calls"]
+    assert made["function"]["name"] == "get_weather"
+    assert json.loads(made["function"]["arguments"]) == {"city": "Rome"}
+    assert message.get("reasoning") == (None if reasoning_parser == "none" else "Hm.")
+    assert not message.get("content")
+    assert reason == "tool_calls"
+    assert made["id"] == call_id or not call_id

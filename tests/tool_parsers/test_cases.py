@@ -43,7 +43,7 @@ def test_character_by_character(case: Case) -> None:
 def test_random_splits(file: object) -> None:
     cases = [case for case in CASES if case.file == getattr(file, "stem", None)]
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=st.sampled_from(cases), data=st.data())
     def run(case: Case, data: st.DataObject) -> None:
         size = len(case.text)

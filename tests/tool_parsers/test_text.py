@@ -33,7 +33,7 @@ WORDS = ["Zero ", "mild", "\n\nday\n", " 5 km ", "über", "東京", "🙂", ".",
 soup = st.lists(st.sampled_from(MARKERS) | st.text(max_size=6), max_size=40).map("".join)
 cuts = st.lists(st.integers(0, 400), max_size=20)
 reasons = st.sampled_from(["stop", "length"])
-quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 every_tool_dialect = pytest.mark.parametrize("dialect", sorted(TOOL_DIALECTS))
 every_reasoning_dialect = pytest.mark.parametrize("dialect", sorted(REASONING_DIALECTS))
