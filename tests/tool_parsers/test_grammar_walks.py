@@ -254,8 +254,8 @@ def test_sampled_calls_fit(dialect: str, vocabulary: str, name: str) -> None:
 def test_parallel_calls_fit(dialect: str) -> None:
     known = TOOL_DIALECTS[dialect]
     grammar = known.grammar(TOOLS[:3], parallel=True)
-    counts = {len(_calls(_Walk(grammar, [], seed).text(ends=2), dialect)) for seed in range(6)}
-    assert max(counts) > 1
+    counts = (len(_calls(_Walk(grammar, [], seed).text(ends=2), dialect)) for seed in range(30))
+    assert any(count > 1 for count in counts)
 
 
 @every_dialect
