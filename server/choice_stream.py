@@ -51,6 +51,7 @@ class ChoiceDelta:
     finish_reason: str | None
     token_ids: Sequence[int] = ()
     pieces: Sequence[str] = ()
+    stop_string: str | None = None  # that ended it; with the finish reason
 
 
 class ChoiceStream:
@@ -123,7 +124,9 @@ class ChoiceStream:
             reason = self._reason if ends else None
             new_ids, self._new_ids = self._new_ids, []
             pieces, self._new_pieces = self._new_pieces, []
-            deltas.append(ChoiceDelta(self.plan.index, text, logprobs, reason, new_ids, pieces))
+            stop = self._stream.stop_string if ends else None
+            index = self.plan.index
+            deltas.append(ChoiceDelta(index, text, logprobs, reason, new_ids, pieces, stop))
         self._ended = self._ended or ends
         return deltas
 

@@ -12,8 +12,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ftllm.errors import EngineStoppedError
-from ftllm.server.errors import ClientDisconnectedError, error_response, is_expected, reply_for
+from ftllm.server.errors import (
+    ClientDisconnectedError,
+    error_response,
+    is_expected,
+    is_messages_path,
+    reply_for,
+)
 from ftllm.server.in_flight import InFlight
+from ftllm.server.metrics.request_metrics import RequestMetrics
+from ftllm.server.request_context import RequestContext, answering
 from ftllm.server.request_id import choose_request_id
 
 access_log = logging.getLogger("ftllm.access")
@@ -25,8 +33,11 @@ class RequestEnvelope:
     those being answered (POST: a look at the server is no load), and turns an exception that nobody
     expected into a 500 that shows only the id."""
 
-    def __init__(self, app: ASGIApp, *, hide_input: bool, in_flight: InFlight) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hide_input: bool, in_flight: InFlight, metrics: RequestMetrics
+    ) -> None:
         self._app = app
+        self._metrics = metrics
         self._in_flight = in_flight
         self._hide_input = hide_input
 
@@ -39,17 +50,21 @@ class RequestEnvelope:
         state["request_id"] = request_id
         status = 0
         started = time.perf_counter()
+        context = RequestContext(time.monotonic(), state)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if is_messages_path(scope["path"]):
+                    headers["request-id"] = request_id  # Anthropic's name of it
             await send(message)
 
         counted = self._in_flight.one() if scope["method"] == "POST" else nullcontext()
         try:
-            with counted:
+            with counted, answering(context):
                 await self._app(scope, receive, send_with_id)
         except (Exception, asyncio.CancelledError) as problem:
             # Only a server that stops cancels requests, and this task then ends here anyway.
@@ -59,11 +74,14 @@ class RequestEnvelope:
                 log_failure(error, request_id=request_id, hide_input=self._hide_input)
             if status:  # too late for another status: an unfinished body tells the client
                 return
-            response = error_response(reply_for(error, request_id=request_id))
+            reply = reply_for(error, request_id=request_id)
+            response = error_response(reply, path=scope["path"])
             if not isinstance(error, ClientDisconnectedError):
                 await response(scope, receive, send_with_id)
             status = response.status_code
         finally:
+            if status >= 400 and context.refusal is not None:
+                self._metrics.reject(context.refusal)
             milliseconds = (time.perf_counter() - started) * 1e3
             # raw_path is still percent-encoded, so a path cannot forge a log line.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")

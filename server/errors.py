@@ -18,6 +18,16 @@ MAX_QUOTED_ERRORS = 10
 MAX_QUOTED_INPUT = 200  # characters
 MAX_MESSAGE = 2000  # characters; what a template or a schema compiler says may quote more
 
+MESSAGES_PATH = "/v1/messages"  # below it, errors look as Anthropic's
+
+_MESSAGES_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 _CODE_OF_HTTP_STATUS = {404: "not_found", 405: "method_not_allowed"}
 _CODE_OF_VALIDATION = {"missing": "missing_required_parameter", "json_invalid": "invalid_json"}
 
@@ -49,6 +59,12 @@ class ErrorReply:
                 "code": self.code,
             }
         }
+
+    def messages_body(self) -> dict[str, object]:
+        """Anthropic's error object."""
+        kind = "api_error" if self.status >= 500 else "invalid_request_error"
+        kind = _MESSAGES_KINDS.get(self.status, kind)
+        return {"type": "error", "error": {"type": kind, "message": self.message}}
 
 
 class RefusedError(Exception):
@@ -116,12 +132,18 @@ def is_expected(error: Exception) -> bool:
 
 async def handle_error(request: Request, error: Exception) -> Response:
     """FastAPI's exception handler for `ANSWERED_ERRORS`."""
-    return error_response(reply_for(error, request_id=request.state.request_id))
+    reply = reply_for(error, request_id=request.state.request_id)
+    return error_response(reply, path=request.url.path)
 
 
-def error_response(reply: ErrorReply) -> Response:
+def is_messages_path(path: str) -> bool:
+    return path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/")
+
+
+def error_response(reply: ErrorReply, *, path: str) -> Response:
+    """In the shape that clients of `path` know."""
     return Response(
-        encode_json(reply.body()),
+        encode_json(reply.messages_body() if is_messages_path(path) else reply.body()),
         status_code=reply.status,
         headers=dict(reply.headers),
         media_type="application/json",

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ftllm.server.schemas.answers import ErrorAnswer
+from ftllm.server.errors import is_messages_path
+from ftllm.server.schemas.answers import ErrorAnswer, MessagesError
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 
@@ -33,7 +34,7 @@ def json_body(schema: type[BaseModel]) -> dict[str, object]:
 
 
 class DocumentedAPI(FastAPI):
-    """FastAPI whose OpenAPI document also has `body_schemas`, and OpenAI's errors everywhere."""
+    """FastAPI whose OpenAPI document also has `body_schemas`, and the errors of every path."""
 
     body_schemas: tuple[type[BaseModel], ...] = ()
     public_paths: frozenset[str] | None = None  # that need no key; None = none does
@@ -41,7 +42,11 @@ class DocumentedAPI(FastAPI):
     def openapi(self) -> dict[str, object]:
         if self.openapi_schema is None:
             document = super().openapi()
-            documented: tuple[type[BaseModel], ...] = (*self.body_schemas, ErrorAnswer)
+            documented: tuple[type[BaseModel], ...] = (
+                *self.body_schemas,
+                ErrorAnswer,
+                MessagesError,
+            )
             _, definitions = models_json_schema(
                 [(schema, "validation") for schema in documented], ref_template=REF_TEMPLATE
             )
@@ -56,12 +61,13 @@ class DocumentedAPI(FastAPI):
 
 def _add_errors(document: dict[str, Any]) -> None:
     """In place of FastAPI's own error for parameters, which no client ever gets."""
-    reference = {"$ref": REF_TEMPLATE.format(model=ErrorAnswer.__name__)}
-    error = {
-        "description": "A refusal or failure.",
-        "content": {"application/json": {"schema": reference}},
-    }
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
+        schema = MessagesError if is_messages_path(path) else ErrorAnswer
+        reference = {"$ref": REF_TEMPLATE.format(model=schema.__name__)}
+        error = {
+            "description": "A refusal or failure.",
+            "content": {"application/json": {"schema": reference}},
+        }
         for operation in operations.values():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = error

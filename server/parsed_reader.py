@@ -47,10 +47,18 @@ class ParsedReader:
             if parser.has_tool_calls and reason == "stop":
                 reason = "tool_calls"
             ids, self._token_ids = self._token_ids, []
-            deltas.append(TurnDelta(delta.index, finish_reason=reason, token_ids=ids))
+            deltas.append(
+                TurnDelta(
+                    delta.index,
+                    finish_reason=reason,
+                    token_ids=ids,
+                    stop_string=delta.stop_string,
+                )
+            )
         if self._places is not None:
             self._places.hold(delta.logprobs)
-            self._carry(self._places.release(final=reason is not None), deltas, delta.index)
+            if entries := self._places.release(final=reason is not None):
+                self._carry(entries, deltas, delta.index)
         return deltas
 
     def _follow(self, piece: str, deltas: Sequence[Delta]) -> Sequence[Delta]:

@@ -1,21 +1,38 @@
-"""Server-sent events: a response that streams frames, ends in [DONE], and notices hang-ups."""
+"""Server-sent events: a response that streams frames, and notices hang-ups."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ftllm.server.envelope import log_failure
-from ftllm.server.errors import ClientDisconnectedError, is_expected, reply_for
+from ftllm.server.errors import ClientDisconnectedError, ErrorReply, is_expected, reply_for
 from ftllm.server.json_text import encode_json
 
 DONE: Final = b"data: [DONE]\n\n"
 COMMENT: Final = b": keep-alive\n\n"
+
+
+def _error_frame(reply: ErrorReply) -> bytes:
+    return f"event: error\ndata: {encode_json(reply.body())}\n\n".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamForm:
+    """What an endpoint's streams have beside their frames; by default, OpenAI's usual form."""
+
+    error: Callable[[ErrorReply], bytes] = _error_frame  # the last frame of one that failed
+    end: bytes = DONE
+    silence: bytes = COMMENT  # sent when nothing else has been for long
+
+
+OPENAI_STREAM: Final = StreamForm()
 
 
 @asynccontextmanager
@@ -37,7 +54,7 @@ async def on_disconnect(receive: Receive, close: Callable[[], None]) -> AsyncIte
 
 class EventStream(Response):
     """Sends `frames` (ready-made `data: …` blocks). Calls `close` when the client hangs up, and
-    in any case at the end. An error after the start becomes an `error` event before [DONE]."""
+    in any case at the end. An error after the start becomes an event before the stream's end."""
 
     media_type = "text/event-stream"
 
@@ -46,9 +63,11 @@ class EventStream(Response):
         frames: AsyncIterator[bytes],
         close: Callable[[], None],
         *,
+        form: StreamForm,
         hide_input: bool,
         keep_alive: float,
     ) -> None:
+        self._form = form
         self._keep_alive = keep_alive  # seconds; 0 = off
         self._sent_at = 0.0  # on the event loop's clock
         self.status_code = 200
@@ -80,19 +99,21 @@ class EventStream(Response):
         except (ClientDisconnectedError, OSError):
             raise
         except Exception as error:
-            frame = self._error_frame(error, request_id=scope["state"]["request_id"])
+            frame = self._failure_frame(error, request_id=scope["state"]["request_id"])
             await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": DONE})
+        await send({"type": "http.response.body", "body": self._form.end})
 
     @asynccontextmanager
     async def _comments_in_silence(self, send: Send) -> AsyncIterator[None]:
-        """A comment after every `keep_alive` seconds without a frame, while the block runs: a long
-        prompt or queue must not look like a dead connection to clients and proxies."""
+        """A sign of life after every `keep_alive` seconds without a frame, while the block runs: a
+        long prompt or queue must not look like a dead connection to clients and proxies."""
         if not self._keep_alive:
             yield
             return
         clock = asyncio.get_running_loop().time
         self._sent_at = clock()
+
+        body = self._form.silence
 
         async def comment() -> None:
             while True:
@@ -101,7 +122,7 @@ class EventStream(Response):
                     continue
                 self._sent_at = clock()
                 with suppress(OSError):  # the frames notice it, too
-                    await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
 
         task = asyncio.create_task(comment())
         try:
@@ -109,8 +130,7 @@ class EventStream(Response):
         finally:
             task.cancel()
 
-    def _error_frame(self, error: Exception, *, request_id: str) -> bytes:
+    def _failure_frame(self, error: Exception, *, request_id: str) -> bytes:
         if not is_expected(error):
             log_failure(error, request_id=request_id, hide_input=self._hide_input)
-        reply = reply_for(error, request_id=request_id)
-        return f"event: error\ndata: {encode_json(reply.body())}\n\n".encode()
+        return self._form.error(reply_for(error, request_id=request_id))

@@ -49,6 +49,15 @@ class ThinkingPlanner:
                 " it, and no reasoning parser is chosen."
             )
 
+    @property
+    def can_think(self) -> bool:
+        return self._dialect is not None or self._switches.any
+
+    @property
+    def can_limit(self) -> bool:
+        """It is known how thinking is marked, so it can be ended."""
+        return self._dialect is not None
+
     def plan(self, wish: ThinkingWish, given: Mapping[str, object]) -> ThinkingPlan:
         """`given` are the request's own variables, which are not overruled. Raises `RequestError`
         for what this model cannot do."""

@@ -47,7 +47,9 @@ def _older_offer(body: ChatCompletionRequest) -> ToolOffer:
         return ToolOffer(tools=tools, parallel=False)
     if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
         _refuse("function_call", 'it must be "none", "auto" or {"name": …}')
-    allowed = _named(choice["name"], frozenset(tool.name for tool in tools), "function_call.name")
+    allowed = known_function(
+        choice["name"], frozenset(tool.name for tool in tools), "function_call.name"
+    )
     return ToolOffer(tools=tools, required=True, allowed=allowed, parallel=False)
 
 
@@ -78,7 +80,7 @@ def _choice(choice: object, names: frozenset[str]) -> tuple[bool, frozenset[str]
     if isinstance(choice, dict) and choice.get("type") == "function":
         function = choice.get("function")
         if isinstance(function, dict) and isinstance(function.get("name"), str):
-            return True, _named(function["name"], names, "tool_choice.function.name")
+            return True, known_function(function["name"], names, "tool_choice.function.name")
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         return _allowed(choice.get("allowed_tools"), names)
     raise RequestError(f"tool_choice: {_CHOICES}.", param="tool_choice")
@@ -93,7 +95,7 @@ def _allowed(choice: object, names: frozenset[str]) -> tuple[bool, frozenset[str
         _refuse(f"{place}.tools", "it must be an array of at least one tool")
     allowed: frozenset[str] = frozenset()
     for at, tool in enumerate(listed):
-        allowed |= _named(_listed_name(tool), names, f"{place}.tools[{at}]")
+        allowed |= known_function(_listed_name(tool), names, f"{place}.tools[{at}]")
     return choice["mode"] == "required", allowed
 
 
@@ -104,7 +106,8 @@ def _listed_name(tool: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _named(name: str, names: frozenset[str], param: str) -> frozenset[str]:
+def known_function(name: str, names: frozenset[str], param: str) -> frozenset[str]:
+    """The one of `names`. Raises `RequestError` naming `param` when it is none of them."""
     if name not in names:
         known = ", ".join(sorted(names)[:10]) or "none"
         _refuse(param, f"{name[:64]!r} is not one of the request's functions ({known})")

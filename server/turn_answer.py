@@ -26,6 +26,7 @@ class TurnDelta:
     logprobs: Sequence[PlacedLogprob] = ()
     finish_reason: str | None = None
     token_ids: Sequence[int] = ()
+    stop_string: str | None = None  # that ended it; with the finish reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class PlainReader:
                 logprobs=delta.logprobs,
                 finish_reason=delta.finish_reason,
                 token_ids=delta.token_ids,
+                stop_string=delta.stop_string,
             )
         ]
 

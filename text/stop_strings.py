@@ -13,7 +13,7 @@ class _Node:
     """A state of the automaton: the text so far ends with this prefix of some stop string."""
 
     depth: int  # characters of the prefix, hence of text that may still become a stop
-    stop_length: int = 0  # of the longest stop string that ends here; 0 = none does
+    stop: str = ""  # the longest stop string that ends here
     next: dict[str, _Node] = field(default_factory=dict)
     fallback: _Node | None = None  # the longest proper suffix that is a prefix; None at the root
 
@@ -31,6 +31,7 @@ class StopStrings:
     def __init__(self, stops: Sequence[str], *, include_in_output: bool = False) -> None:
         if "" in stops:
             raise RequestError("a stop string is empty; each needs a character", param="stop")
+        self.found: str | None = None  # the stop that cut the text
         self._include = include_in_output
         self._root = _automaton(stops)
         self._node = self._root
@@ -43,9 +44,10 @@ class StopStrings:
         node = self._node
         for place, character in enumerate(text):
             node = _advance(node, character)
-            if node.stop_length:
+            if node.stop:
                 self._node = self._root
-                return self._cut(text[: place + 1], node.stop_length), True
+                self.found = node.stop
+                return self._cut(text[: place + 1], len(node.stop)), True
         self._node = node
         if self._include:
             return text, False
@@ -83,7 +85,7 @@ def _automaton(stops: Sequence[str]) -> _Node:
         node = root
         for character in stop:
             node = node.next.setdefault(character, _Node(node.depth + 1))
-        node.stop_length = len(stop)
+        node.stop = stop
     level = [root]
     while level:  # breadth first: a fallback is always of a smaller depth
         for node in level:
@@ -91,6 +93,6 @@ def _automaton(stops: Sequence[str]) -> _Node:
                 child.fallback = (
                     root if node.fallback is None else _advance(node.fallback, character)
                 )
-                child.stop_length = child.stop_length or child.fallback.stop_length
+                child.stop = child.stop or child.fallback.stop
         level = [child for node in level for child in node.next.values()]
     return root

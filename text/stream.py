@@ -36,6 +36,11 @@ class TextStream:
         """A stop string was found; everything after it is dropped."""
         return self._stopped
 
+    @property
+    def stop_string(self) -> str | None:
+        """The one that was found."""
+        return self._stop_strings.found
+
     def feed(self, token_ids: Sequence[int]) -> str:
         """The text that is now safe to emit."""
         if self._stopped:

@@ -104,6 +104,9 @@ class Status(BaseModel):
 class Health(BaseModel):
     status: Literal["ok", "unhealthy"]
     reason: str | None
+    live: bool
+    ready: bool
+    draining: bool
     running: int
     waiting: int
     kv_blocks_used: int
@@ -134,3 +137,59 @@ class Aborted(BaseModel):
 
 class LogLevel(BaseModel):
     level: str
+
+
+class MessagesErrorDetails(BaseModel):
+    type: str
+    message: str
+
+
+class MessagesError(BaseModel):
+    type: Literal["error"]
+    error: MessagesErrorDetails
+
+
+class MessagesReply(BaseModel):
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str
+    stop_sequence: str | None
+    usage: dict[str, Any]
+
+
+class CountedTokens(BaseModel):
+    input_tokens: int
+
+
+class Response(BaseModel):
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: str
+    model: str
+    output: list[dict[str, Any]]
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    usage: dict[str, Any] | None
+
+
+class DeletedResponse(BaseModel):
+    id: str
+    object: Literal["response"]
+    deleted: bool
+
+
+class InputItems(BaseModel):
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(BaseModel):
+    object: Literal["response.input_tokens"]
+    input_tokens: int

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from running_server import RunningServer
 
 from .servers import ServerFactory, sdk
+from .tool_results import REPORT, check_report, tool_result
 
 pytestmark = pytest.mark.e2e
 
@@ -55,31 +56,9 @@ TOOLS = [WEATHER, POPULATION]
 QUESTION = (
     "What is the weather in Paris, and how many people live there? Call both functions, each once."
 )
-
-
-def call(name: str, arguments: str) -> str:
-    """Runs the function that the model asks for."""
-    parsed = json.loads(arguments)
-    assert parsed["city"] == "Paris"
-    if name == "get_weather":
-        assert parsed["unit"] in ("C", "F")
-        return "Snow and 3 degrees."
-    assert name == "get_population"
-    return "2,102,650 people."
-
-
-REPORT: Json = {
+FORMAT: Json = {
     "type": "json_schema",
-    "json_schema": {
-        "name": "report",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"weather": {"type": "string"}, "inhabitants": {"type": "string"}},
-            "required": ["weather", "inhabitants"],
-            "additionalProperties": False,
-        },
-    },
+    "json_schema": {"name": "report", "strict": True, "schema": REPORT},
 }
 
 
@@ -104,7 +83,7 @@ class Conversation:
         }
         if missing:
             return {**fields, "tool_choice": "required"}
-        return {**fields, "tool_choice": "none", "response_format": REPORT}
+        return {**fields, "tool_choice": "none", "response_format": FORMAT}
 
     def take(self, message: ChatCompletionMessage, finish_reason: str | None) -> str | None:
         """The final answer, once it comes."""
@@ -116,7 +95,7 @@ class Conversation:
         for made in message.tool_calls:
             assert made.type == "function"
             self.called.append(made.function.name)
-            content = call(made.function.name, made.function.arguments)
+            content = tool_result(made.function.name, json.loads(made.function.arguments))
             self.messages.append({"role": "tool", "tool_call_id": made.id, "content": content})
         assert len(self.called) < 6
         return None
@@ -124,9 +103,7 @@ class Conversation:
     def check(self, answer: str) -> None:
         """It can only be known from the results."""
         assert set(self.called) == {"get_weather", "get_population"}
-        report = json.loads(answer)
-        assert "snow" in report["weather"].lower()
-        assert "2,102,650" in report["inhabitants"]
+        check_report(answer)
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,28 @@ class Api:
         body = {"model": "tiny/model", "prompt": prompt, **fields}
         return self.post("/v1/completions", body)
 
+    def respond(self, input: object = "Hi", /, **fields: object) -> httpx.Response:
+        return self.post("/v1/responses", {"model": "tiny/model", "input": input, **fields})
+
+    def message(self, *messages: object, **fields: object) -> httpx.Response:
+        body = {"model": "tiny/model", "max_tokens": 400, "messages": messages, **fields}
+        return self.post("/v1/messages", body)
+
+
+def events_of(response: httpx.Response) -> list[Json]:
+    """The JSON of every event. Checks that each is named by its type."""
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = response.text.split("\n\n")
+    assert blocks.pop() == ""
+    events = []
+    for block in blocks:
+        name, data = block.split("\n")
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        events.append(event)
+    return events
+
 
 def chunks_of(response: httpx.Response) -> list[Json]:
     """The JSON of every event. Checks the framing and that [DONE] comes last, once."""

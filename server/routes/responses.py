@@ -1,0 +1,107 @@
+"""/v1/responses: create, stream, look up, list the input of, cancel, delete; count tokens."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ftllm.errors import RequestError
+from ftllm.server.errors import ErrorReply, RefusedError
+from ftllm.server.json_text import json_response
+from ftllm.server.openapi import answers, json_body
+from ftllm.server.response_items import item_page
+from ftllm.server.responses_frames import ResponseFrames
+from ftllm.server.responses_run import earlier_items, start_response
+from ftllm.server.responses_turn import input_turn, own_field_names
+from ftllm.server.schemas.answers import DeletedResponse, InputItems, InputTokens
+from ftllm.server.schemas.answers import Response as ResponseObject
+from ftllm.server.schemas.responses import InputTokensRequest, ResponsesRequest
+from ftllm.server.services import Services
+from ftllm.server.sse import StreamForm, on_disconnect
+
+
+def create_router(services: Services) -> APIRouter:
+    router = APIRouter()
+    store = services.responses
+
+    @router.post(
+        "/v1/responses",
+        openapi_extra=json_body(ResponsesRequest),
+        responses=answers(ResponseObject, streams=True),
+    )
+    async def create_response(request: Request) -> Response:
+        body = await services.bodies.read(request, ResponsesRequest)
+        services.check_model(body.model)
+        if body.stream_options is not None and not body.stream:
+            raise RequestError(
+                "stream_options is only allowed together with stream; set stream to true.",
+                param="stream_options",
+            )
+        request_id = request.state.request_id
+        run = await start_response(services, body, request_id=request_id)
+        if body.stream:
+            writer = ResponseFrames(run.answer)
+            form = StreamForm(error=writer.failure, end=b"")
+            return services.event_stream(
+                writer.frames(run.turn, run.keep), run.turn.close, form=form
+            )
+        if body.background:
+            response = run.answer.running()
+            run.keep(response, is_running=True)
+            work = run.in_background(request_id=request_id, hide_input=services.settings.hide_input)
+            services.background.start(run.answer.response_id, work, run.turn.close)
+            return json_response(response)
+        async with on_disconnect(request.receive, run.turn.close):
+            return json_response(await run.whole())
+
+    @router.post(
+        "/v1/responses/input_tokens",
+        openapi_extra=json_body(InputTokensRequest),
+        responses=answers(InputTokens),
+    )
+    async def count_input_tokens(request: Request) -> Response:
+        body = await services.bodies.read(request, InputTokensRequest)
+        services.check_model(body.model)
+        with own_field_names():
+            turn = input_turn(body, earlier_items(store, body))
+            prompt = await services.turns.rendered(turn)
+        return json_response({"object": "response.input_tokens", "input_tokens": len(prompt.ids)})
+
+    @router.get("/v1/responses/{response_id}", responses=answers(ResponseObject))
+    async def retrieve_response(request: Request, response_id: str) -> Response:
+        if request.query_params.get("stream", "false").lower() == "true":
+            raise RequestError(
+                "stream: a response cannot be streamed again; set stream to false.",
+                param="stream",
+                code="unsupported_value",
+            )
+        return _stored(response_id)
+
+    @router.delete("/v1/responses/{response_id}", responses=answers(DeletedResponse))
+    async def delete_response(response_id: str) -> Response:
+        store.get(response_id)
+        store.discard(response_id)
+        await services.background.cancel(response_id)
+        return json_response({"id": response_id, "object": "response", "deleted": True})
+
+    @router.post("/v1/responses/{response_id}/cancel", responses=answers(ResponseObject))
+    async def cancel_response(response_id: str) -> Response:
+        if not store.get(response_id).is_background:
+            message = (
+                f"The response {response_id[:200]!r} was not made in the background, so there is"
+                " nothing to cancel; hang up to end one that is being streamed."
+            )
+            raise RefusedError(ErrorReply(400, message, "invalid_value", "response_id"))
+        await services.background.cancel(response_id)
+        return _stored(response_id)
+
+    @router.get("/v1/responses/{response_id}/input_items", responses=answers(InputItems))
+    async def list_input_items(request: Request, response_id: str) -> Response:
+        """Newest first, unless with `order=asc`."""
+        return json_response(item_page(store.get(response_id).items, request.query_params))
+
+    def _stored(response_id: str) -> Response:
+        return Response(store.get(response_id).text, media_type="application/json")
+
+    return router
