@@ -84,7 +84,9 @@ def test_value_set(helm: Helm, chart: Path, values: Path) -> None:
     validated = 0
     for document in yaml.safe_load_all(helm.template(chart, values)):
         if document and document["kind"] not in CUSTOM_KINDS:
-            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+            kubernetes_validate.validate(
+                document, kubernetes_validate.latest_version(), strict=True
+            )
             validated += 1
     assert validated >= 3  # Deployment, Service, test Pod
 
