@@ -134,6 +134,7 @@ def complete(server: RunningServer) -> int:
     ).status_code
 
 
+@pytest.mark.e2e
 def test_panels_and_alert(server: RunningServer, query: Query) -> None:
     """Under an overload, every query of every panel has data, and the alert of refusals fires."""
     over = threading.Event()
@@ -169,5 +170,6 @@ def test_panels_and_alert(server: RunningServer, query: Query) -> None:
     assert len(panel_queries()) >= 30
 
 
+@pytest.mark.e2e
 def test_panels_of_nothing_are_found_out(query: Query) -> None:
     assert query('sum(ftllm:no_such_metric{model_name=~".*"})') == []
