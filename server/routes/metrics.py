@@ -25,8 +25,9 @@ def create_router(services: Services) -> APIRouter:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """In Prometheus's text format, whatever `Accept` asks for: prometheus-client's OpenMetrics
-        writes the colon of a sample's name as an underscore, and Prometheus asks for OpenMetrics."""
+        """In Prometheus's text format, whatever `Accept` asks for. prometheus-client's OpenMetrics
+        writes the colon of a name as an underscore, and Prometheus asks for OpenMetrics.
+        """
         return Response(
             generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
         )
