@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-from starlette.requests import Request
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.responses import Response
 
 from ftllm.server.metrics.collector import ModelCollector
@@ -25,9 +24,12 @@ def create_router(services: Services) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics(request: Request) -> Response:
-        """In Prometheus's text format, or OpenMetrics where `Accept` asks for it."""
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
+    async def metrics() -> Response:
+        """In Prometheus's text format, whatever `Accept` asks for. prometheus-client's OpenMetrics
+        writes the colon of a name as an underscore, and Prometheus asks for OpenMetrics.
+        """
+        return Response(
+            generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
 
     return router

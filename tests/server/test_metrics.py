@@ -105,10 +105,11 @@ def test_a_prefix_of_its_own(model: FakeModel) -> None:
         ServerSettings(metrics_prefix="a:b")
 
 
-def test_openmetrics_on_request(api: Api) -> None:
-    response = api.get("/metrics", headers={"Accept": "application/openmetrics-text"})
-    assert response.headers["content-type"].startswith("application/openmetrics-text")
-    assert response.text.endswith("# EOF\n")
+def test_names_keep_their_colon_for_prometheus(api: Api) -> None:
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    response = api.get("/metrics", headers={"Accept": accept})
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "\nftllm:num_requests_running{" in response.text
 
 
 def test_a_request_is_counted_and_timed(api: Api, engine: FakeEngine) -> None:
