@@ -100,7 +100,10 @@ def query(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> It
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
     def ask(expression: str) -> list[dict[str, Any]]:
-        answer = client.get("/api/v1/query", params={"query": expression}).json()
+        response = client.get("/api/v1/query", params={"query": expression})
+        if response.status_code == 503:  # it is still starting
+            return []
+        answer = response.json()
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
