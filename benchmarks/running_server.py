@@ -27,7 +27,7 @@ def ftllm_command() -> str:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would change how a server behaves."""
-    keys = ("FTLLM_API_KEYS", "FTLLM_ADMIN_API_KEYS")
+    keys = ("FTLLM_API_KEYS", "FTLLM_ADMIN_API_KEYS", "FTLLM_METRICS_KEYS")
     return {name: value for name, value in os.environ.items() if name not in keys}
 
 
@@ -88,6 +88,9 @@ class RunningServer:
         """Everything written to stdout and stderr so far."""
         assert self._log_file is not None, "the server was never started"
         return self._log_file.read_text(encoding="utf-8", errors="replace")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._started().send_signal(number)
 
     def stop(self) -> int:
         """Ends the server as an operator would, and returns its exit code. Idempotent."""

@@ -46,7 +46,7 @@ PEOPLE = {
 def ask(llm: LLM, made: list[Schema]) -> list[RequestOutput]:
     """All at once; the prompt shows the schema."""
     prompts = [
-        [{"role": "user", "content": f"Make up an example of:\n{json.dumps(s)[:1500]}"}]
+        [{"role": "user", "content": f"Make up an example of:\n{json.dumps(s)[:300]}"}]
         for s in made
     ]
     params = [

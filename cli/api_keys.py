@@ -8,6 +8,7 @@ from ftllm.errors import OptionError
 
 ENVIRONMENT_VARIABLE = "FTLLM_API_KEYS"  # comma separated
 ADMIN_ENVIRONMENT_VARIABLE = "FTLLM_ADMIN_API_KEYS"
+METRICS_ENVIRONMENT_VARIABLE = "FTLLM_METRICS_KEYS"
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,20 @@ def collect_api_keys(
 
 def collect_admin_keys(given: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
     """Of `given`, keys or @FILE, and the environment. Raises `OptionError` as above."""
+    return _collect(given, "--admin_api_key", environment, ADMIN_ENVIRONMENT_VARIABLE)
+
+
+def collect_metrics_keys(given: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The same for the keys of /metrics."""
+    return _collect(given, "--metrics_key", environment, METRICS_ENVIRONMENT_VARIABLE)
+
+
+def _collect(
+    given: Sequence[str], flag: str, environment: Mapping[str, str], variable: str
+) -> tuple[str, ...]:
     from ftllm.server.key_file import read_key_file
 
-    keys = [*_flag_keys(given, "--admin_api_key")]
-    keys += _environment_keys(environment, ADMIN_ENVIRONMENT_VARIABLE)
+    keys = [*_flag_keys(given, flag), *_environment_keys(environment, variable)]
     for key in given:
         if key.startswith("@"):
             keys += [each.key for each in read_key_file(Path(key[1:]))]

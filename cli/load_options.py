@@ -225,6 +225,26 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = "off",
+    pooling: Annotated[
+        str,
+        typer.Option(
+            "--pooling",
+            metavar="METHOD",
+            help="What an embedding is made of: the hidden state of the last token, the mean of"
+            " all, or the first (cls). auto: as the checkpoint says, else last, for encoders mean.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "auto",
+    scoring: Annotated[
+        str,
+        typer.Option(
+            "--scoring",
+            metavar="METHOD",
+            help="How pairs of texts are scored: by the cosine of their embeddings, or by the"
+            " model's answer to a question (yes_no). auto: as the checkpoint says, else cosine.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "auto",
 ) -> "LoadOptions":
     """Gathers the options of one load."""
     from ftllm.loading import LoadOptions  # here, so that --help loads no engine
@@ -251,4 +271,6 @@ def load_options(
         max_queue=max_queue,
         prefix_caching=not no_prefix_cache,
         speculative=speculative,
+        pooling=pooling,
+        scoring=scoring,
     )

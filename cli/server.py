@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ftllm.cli.api_keys import collect_admin_keys, collect_api_keys
+from ftllm.cli.api_keys import collect_admin_keys, collect_api_keys, collect_metrics_keys
 from ftllm.cli.load_options import load_options
 from ftllm.cli.verb import option_group, reports_errors
 
@@ -66,6 +66,47 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = None,
+    metrics_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics_key",
+            metavar="KEY|@FILE",
+            help="A key for /metrics, which is public without one; repeatable. FTLLM_METRICS_KEYS"
+            " is another way.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
+    metrics_prefix: Annotated[
+        str,
+        typer.Option(
+            "--metrics_prefix",
+            metavar="NAME",
+            help="What the names in /metrics begin with. vllm: dashboards and routers made for it"
+            " fit.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = "ftllm",
+    drain_timeout: Annotated[
+        float,
+        typer.Option(
+            "--drain_timeout",
+            min=0,
+            metavar="SECONDS",
+            help="How long running requests may take to finish after SIGTERM.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = 30.0,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            "--stall_timeout",
+            min=0,
+            metavar="SECONDS",
+            help="How long one step of the engine may take before /live and /ready fail.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = 60.0,
     keep_alive: Annotated[
         float,
         typer.Option(
@@ -156,6 +197,10 @@ def server(
         api_keys=keys.keys,
         api_key_files=keys.files,
         admin_api_keys=collect_admin_keys(admin_api_key or (), os.environ),
+        metrics_keys=collect_metrics_keys(metrics_key or (), os.environ),
+        metrics_prefix=metrics_prefix,
+        drain_timeout=drain_timeout,
+        stall_timeout=stall_timeout,
         keep_alive=keep_alive,
         tool_call_parser=tool_call_parser,
         reasoning_parser=reasoning_parser,
@@ -168,4 +213,4 @@ def server(
     model = load_model(load, progress=RichProgress())
     for line in model.summary:
         typer.echo(line, err=True)
-    serve(model, settings)
+    raise typer.Exit(serve(model, settings))

@@ -53,7 +53,8 @@ class BlockTables:
         """
         if seq.blocked_at == self.blocks.releases:  # nothing came back since the last try
             return False
-        searched = self._cache is not None and seq.prompt_logprobs is None
+        skips = seq.prompt_logprobs is None and not (seq.pooler and seq.pooler.whole_prompt)
+        searched = self._cache is not None and skips
         hits = self._index.lookup(seq.tokens, self._salt(seq)) if searched else []
         needed = -(-len(seq.tokens) // self._block_size) - len(hits)
         revived = sum(self.blocks.is_idle(entry.block) for entry in hits)

@@ -79,7 +79,7 @@ def pre_norm_decoder(
     c: ModelConfig,
     spec_of: Callable[[int], AttentionSpec],
     mlp_of: Callable[[int], Mlp] = lambda _: gated_mlp,
-) -> Value:
+) -> Value | None:
     """Logits of a stack of `pre_norm_layer`s; layer i is made of `spec_of(i)` and `mlp_of(i)`."""
     x = g.embedding("model.embed_tokens", c.vocab_size, c.hidden_size)
     for i in range(c.num_layers):
@@ -87,8 +87,15 @@ def pre_norm_decoder(
     return lm_head(g, c, rms_norm(g, c)(g.output(x), "model.norm", c.hidden_size))
 
 
-def lm_head(g: Graph, c: ModelConfig, x: Value) -> Value:
-    """Logits (R, vocabulary), from the embedding table when it is tied."""
-    tied = c.tie_word_embeddings or not g.weights.has("lm_head.weight")
-    name = "model.embed_tokens" if tied else "lm_head"
+def lm_head(g: Graph, c: ModelConfig, x: Value) -> Value | None:
+    """Logits (R, vocabulary) of the final hidden state `x`, from the embedding table when tied.
+
+    None when the checkpoint has no output layer: the table is said not to be tied, and there is no
+    other, as in some embedding models.
+    """
+    g.hidden(x)
+    stored = g.weights.has("lm_head.weight")
+    if not stored and c.extra.has("tie_word_embeddings") and not c.tie_word_embeddings:
+        return None
+    name = "lm_head" if stored and not c.tie_word_embeddings else "model.embed_tokens"
     return g.linear(x, name, c.vocab_size, role="embedding")

@@ -13,12 +13,12 @@ from ftllm.engine.executor import CoreExecutor
 from ftllm.engine.graph import Graph
 from ftllm.engine.kv_capacity import KvDemand, kv_blocks
 from ftllm.engine.machine import default_threads
-from ftllm.engine.models import find_family, row_order
-from ftllm.engine.names import TensorNames
+from ftllm.engine.models import Family, configure, find_family, is_causal, row_order
+from ftllm.engine.names import TensorNames, model_prefix
 from ftllm.engine.numa import thread_places
 from ftllm.engine.pack_cache import PackCache, check_pack_cache_mode
 from ftllm.engine.weights import WeightLoader, weight_format
-from ftllm.errors import OptionError
+from ftllm.errors import OptionError, UnsupportedModelError
 
 KV_DTYPES = ("auto", "float32", "float16", "bfloat16", "int8")
 
@@ -70,6 +70,8 @@ class BuiltModel:
     config: ModelConfig
     packed_bytes: int
     weight_formats: tuple[str, ...]
+    generates: bool  # it has an output layer
+    causal: bool
     kv_dtype: str
     kv_bytes: int
     notes: tuple[str, ...]  # on loading, for the user
@@ -97,6 +99,7 @@ def build_model(
     content = checkpoint.config if original_config is None else original_config
     config = parse_config(content, from_gguf=from_gguf, max_model_len=options.max_model_len)
     family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
+    config = _configured(family, config)
     threads = options.threads or default_threads()
     places = thread_places(threads, pin=options.pin, device=options.device)
     pool = _core.ThreadPool(threads=threads, cpus=places.cpus, groups=places.groups)
@@ -110,7 +113,7 @@ def build_model(
     )
     weights = WeightLoader(
         checkpoint,
-        TensorNames(family.GGUF_TENSORS if config.from_gguf else None),
+        _tensor_names(family, checkpoint, from_gguf=from_gguf),
         dtype=options.dtype,
         pool=pool,
         row_order=lambda name: row_order(family, config, name),
@@ -119,12 +122,15 @@ def build_model(
     )
     graph = Graph(weights)
     logits = family.build(graph, config)
-    graph.core.set_logits(logits=logits.id)
+    if logits is not None:
+        graph.core.set_logits(logits=logits.id)
     weights.keep()
     kv_dtype = "float16" if options.kv_cache_dtype == "auto" else options.kv_cache_dtype
     block_bytes = _core.kv_bytes_per_block(kv_type=kv_dtype, layers=graph.core.kv_layers)
     blocks = _kv_blocks(options, config.max_model_len, block_bytes)
-    core = _executor(graph, pool, options, kv_dtype, blocks)
+    # A step must hold a whole prompt where tokens see those after them.
+    least_tokens = 1 if is_causal(family) else config.max_model_len
+    core = _executor(graph, pool, options, kv_dtype, blocks, least_tokens)
     return BuiltModel(
         executor=CoreExecutor(core),
         core=core,
@@ -132,6 +138,8 @@ def build_model(
         config=config,
         packed_bytes=weights.packed_bytes,
         weight_formats=weights.formats,
+        generates=logits is not None,
+        causal=is_causal(family),
         kv_dtype=kv_dtype,
         kv_bytes=blocks * block_bytes,
         notes=(*places.notes, *cache.notes),
@@ -149,13 +157,39 @@ def _kv_blocks(options: BuildOptions, max_model_len: int, block_bytes: int) -> i
 
 
 def _executor(
-    graph: Graph, pool: _core.ThreadPool, options: BuildOptions, kv_dtype: str, kv_blocks: int
+    graph: Graph,
+    pool: _core.ThreadPool,
+    options: BuildOptions,
+    kv_dtype: str,
+    kv_blocks: int,
+    least_tokens: int,
 ) -> _core.Executor:
+    max_tokens = max(options.max_batched_tokens, least_tokens)
     return _core.Executor(
         graph=graph.core,
         pool=pool,
         kv_type=kv_dtype,
         kv_blocks=kv_blocks,
-        max_tokens=options.max_batched_tokens,
-        max_sequences=min(options.max_batch, options.max_batched_tokens),
+        max_tokens=max_tokens,
+        max_sequences=min(options.max_batch, max_tokens),
     )
+
+
+def _tensor_names(family: Family, checkpoint: Checkpoint, *, from_gguf: bool) -> TensorNames:
+    if from_gguf:
+        return TensorNames(family.GGUF_TENSORS)
+    return TensorNames(prefix=model_prefix(checkpoint.names()))
+
+
+def _configured(family: Family, config: ModelConfig) -> ModelConfig:
+    """As the family means it. A head that it left out would make the model's answers mean nothing,
+    so it is refused."""
+    names = [str(name) for name in config.extra.sequence("architectures") or ()]
+    taken = is_causal(family) or not config.classifies
+    for name in names:
+        if name.endswith(("Classification", "QuestionAnswering")) and taken:
+            raise UnsupportedModelError(
+                f"architectures names {name}, a model with an output layer that is not supported;"
+                " supported are models that generate text, give embeddings or rerank"
+            )
+    return configure(family, config)

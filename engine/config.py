@@ -109,9 +109,15 @@ class ModelConfig:
     rms_norm_eps: float
     max_position: int
     max_model_len: int  # the context that this process serves; rope scaling may depend on it
-    activation: str  # "silu" or "gelu_tanh"
+    activation: str  # "silu", "gelu_tanh" or "gelu"
     tie_word_embeddings: bool
     extra: ConfigReader
+
+    @property
+    def classifies(self) -> bool:
+        """The model ends in a classifier of whole sequences."""
+        names = self.extra.sequence("architectures") or ()
+        return any(str(name).endswith("ForSequenceClassification") for name in names)
 
     def sliding_layers(self) -> tuple[bool, ...] | None:
         """Which layers attend within a window, by layer_types; None when the config has none."""
@@ -135,6 +141,7 @@ _ACTIVATIONS = {
     "swish": "silu",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
+    "gelu": "gelu",
 }
 
 

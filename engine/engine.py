@@ -19,12 +19,13 @@ from ftllm.engine.plan import Executor, StepPlan
 from ftllm.engine.prefix_cache import PrefixCache
 from ftllm.engine.readout import Readout
 from ftllm.engine.request import Event, FinishedEvent, FinishReason, Request, Sink
-from ftllm.engine.request_check import check_request
+from ftllm.engine.request_check import check_ability, check_request
 from ftllm.engine.sampling import SamplerFactory, make_sampler
 from ftllm.engine.scheduler import Deliveries, Scheduler
 from ftllm.engine.sequence import Sequence
 from ftllm.engine.speculation import make_drafter
 from ftllm.engine.stats import EngineStats, FinishRate
+from ftllm.engine.step_log import StepLog, StepTimes
 from ftllm.errors import EngineStoppedError, QueueFullError, RequestError
 
 logger = logging.getLogger(__name__)
@@ -59,10 +60,12 @@ class Engine:
         self._executor = executor
         self._config = config
         self._limits = EngineLimits.of(config, executor)
-        cache = PrefixCache(self._limits.block_size) if config.prefix_caching else None
+        cached = config.prefix_caching and config.causal  # K/V depend on the prefix alone
+        cache = PrefixCache(self._limits.block_size) if cached else None
         self._scheduler = Scheduler(self._limits, cache=cache)
         self._make_sampler = _core.Sampler if sampler_factory is None else sampler_factory
-        self._masks = None if mask_filler is None else MaskWorker(mask_filler)
+        self._step_log = StepLog()
+        self._masks = None if mask_filler is None else MaskWorker(mask_filler, self._step_log)
         self._thread: threading.Thread | None = None
         # Guards the four fields below; also signals the engine's thread that something arrived.
         self._wakeup = threading.Condition()
@@ -112,16 +115,20 @@ class Engine:
         then nothing was accepted and the sink is never called.
         """
         check_request(request, self._limits, self._config.vocab_size)
+        check_ability(request, self._config)
         if request.params.grammar is not None and self._masks is None:
             raise RequestError("This engine serves no grammars.", param="grammar")
         with self._wakeup:
             self._check_room(request.request_id)  # before the work of making a sampler
-        sampler = make_sampler(self._make_sampler, request)
-        drafter = make_drafter(self._config.speculative, request.prompt_ids)
+        sampler, drafter = None, None
+        if request.pooling is None:
+            sampler = make_sampler(self._make_sampler, request)
+            drafter = make_drafter(self._config.speculative, request.prompt_ids)
         grammar = request.params.grammar
         matcher = None if grammar is None else grammar.matcher()
         context_len = self._limits.context_len
         live = _Live(Sequence(request, sampler, context_len, drafter, matcher), sink)
+        live.seq.submitted_at = time.monotonic()
         with self._wakeup:
             self._check_room(request.request_id)
             if not self._live:
@@ -149,6 +156,11 @@ class Engine:
         with self._wakeup:
             self._inbox.append(_Reset())
             self._wakeup.notify()
+
+    def take_step_times(self) -> StepTimes:
+        """What the steps took since the last call; the oldest are lost when nobody asks for long.
+        One thread may call it."""
+        return self._step_log.take()
 
     def stats(self) -> EngineStats:
         """From any thread; numbers that change during the call may be of different steps."""
@@ -178,6 +190,7 @@ class Engine:
             finished_error=scheduler.finished[FinishReason.ERROR],
             rejected=self._rejected,
             last_step_at=self._last_step_at,
+            max_live=self._max_live,
         )
 
     def check(self) -> None:
@@ -190,6 +203,10 @@ class Engine:
             self._scheduler.check()
             assert self._scheduler.tables.blocks.used == 0, "an idle engine holds blocks"
 
+    @property
+    def _max_live(self) -> int:
+        return self._limits.max_batch + self._config.max_queue
+
     def _check_room(self, request_id: str) -> None:
         """Raise if a request of this id cannot be accepted now. The lock is held."""
         if self._stopped:
@@ -199,13 +216,13 @@ class Engine:
                 f"A request with the id {request_id!r} is being served; ids must be unique.",
                 param="request_id",
             )
-        running, waiting = self._limits.max_batch, self._config.max_queue
-        if len(self._live) >= running + waiting:
+        if len(self._live) >= self._max_live:
             self._rejected += 1
             retry_after = self._finish_rate.retry_after(time.monotonic())
             raise QueueFullError(
-                f"The server is full: {len(self._live)} requests are live, and at most {running}"
-                f" can run while {waiting} wait. Try again in {retry_after} s.",
+                f"The server is full: {len(self._live)} requests are live, and at most"
+                f" {self._limits.max_batch} can run while {self._config.max_queue} wait. Try again"
+                f" in {retry_after} s.",
                 retry_after=retry_after,
             )
 
@@ -241,10 +258,13 @@ class Engine:
         return True
 
     def _step(self) -> None:
+        started = time.monotonic()
         plan = self._scheduler.schedule()
         if plan is None:
             return
-        self._deliver(self._execute(plan))
+        events = self._execute(plan)
+        self._step_log.add_step(self._last_step_at - started, len(plan.token_ids))
+        self._deliver(events)
 
     def _execute(self, plan: StepPlan) -> Deliveries:
         try:

@@ -20,6 +20,9 @@ class EngineConfig:
     prefix_caching: bool = True
     speculative: str = "off"  # one of speculation.METHODS
     vocab_size: int  # token ids are below it
+    embedding_size: int = 0  # values of a final hidden state; 0: the executor gives none
+    generates: bool = True  # the model has an output layer
+    causal: bool = True  # False: a token sees those after it, so a prompt is computed in one step
 
     def __post_init__(self) -> None:
         for name, value, low in (
@@ -28,6 +31,7 @@ class EngineConfig:
             ("max_batched_tokens", self.max_batched_tokens, 1),
             ("max_queue", self.max_queue, 0),
             ("vocab_size", self.vocab_size, 1),
+            ("embedding_size", self.embedding_size, 0),
         ):
             if value < low:
                 raise OptionError(f"{name} is {value}; it must be at least {low}.")
@@ -44,6 +48,7 @@ class EngineLimits:
     max_batched_tokens: int
     max_model_len: int
     vocab_size: int
+    whole_prompts: bool = False  # a prompt is not cut into chunks
 
     @property
     def kv_tokens(self) -> int:
@@ -63,6 +68,9 @@ class EngineLimits:
             # A step must have a row for every sequence that decodes.
             max_batch=min(config.max_batch, executor.max_batch, tokens),
             max_batched_tokens=tokens,
-            max_model_len=config.max_model_len,
+            max_model_len=config.max_model_len
+            if config.causal
+            else min(config.max_model_len, tokens),
             vocab_size=config.vocab_size,
+            whole_prompts=not config.causal,
         )

@@ -81,6 +81,18 @@ class Graph:
         self._locate(name)
         return self._value(self.core.rms_norm(x=x.id, weight=weight, eps=eps))
 
+    def layer_norm(self, x: Value, name: str, eps: float) -> Value:
+        """Layer normalization of whole rows (Ba et al. 2016), with weight and bias."""
+        weight = self.weights.vector(f"{name}.weight", x.width)
+        bias = self.weights.vector(f"{name}.bias", x.width)
+        self._locate(name)
+        return self._value(self.core.layer_norm(x=x.id, weight=weight, bias=bias, eps=eps))
+
+    def positions(self, x: Value, table: npt.NDArray[np.float32], *, first: int) -> Value:
+        """x plus the row of `table` (P, width of x) for each token's position + `first`."""
+        self._locate("positions")
+        return self._value(self.core.positions(x=x.id, table=table, first=first))
+
     def rope_table(self, rope: RopeFrequencies) -> int:
         """A table for `rope`; layers with equal frequencies share one."""
         return self.core.rope_table(frequencies=rope.frequencies, factor=rope.factor)
@@ -100,15 +112,18 @@ class Graph:
         head_dim: int,
         scale: float,
         window: int = 0,
+        causal: bool = True,
     ) -> Value:
         """Causal attention of q (T, H·D) over k, v (T, Hkv·D) and all that the KV cache of `layer`
-        holds of their sequences; `window` > 0 limits it to the last positions."""
+        holds of their sequences; `window` > 0 limits it to the last positions. Not causal: a token
+        attends to all of its sequence, which must lie whole in the step."""
         self._locate("attention")
         return self._value(
             self.core.attention(
-                q=q.id, k=k.id, v=v.id, layer=layer, head_dim=head_dim, scale=scale, window=window
+                q=q.id, k=k.id, v=v.id, layer=layer, head_dim=head_dim, scale=scale,
+                window=window, causal=causal,
             )
-        )
+        )  # fmt: skip
 
     def add(self, a: Value, b: Value) -> Value:
         self._locate("add")
@@ -122,6 +137,11 @@ class Graph:
         """limit · tanh(x / limit)"""
         self._locate("soft_cap")
         return self._value(self.core.soft_cap(x=x.id, limit=limit))
+
+    def gelu(self, x: Value) -> Value:
+        """x · Φ(x), not its tanh form (Hendrycks and Gimpel 2016)."""
+        self._locate("gelu")
+        return self._value(self.core.gelu(x=x.id))
 
     def gated(self, gate: Value, up: Value, activation: str) -> Value:
         """activation(gate) · up; "silu" or "gelu_tanh"."""
@@ -154,9 +174,16 @@ class Graph:
         )  # fmt: skip
 
     def output(self, x: Value) -> Value:
-        """The rows whose logits are wanted; what is recorded afterwards works on those alone."""
+        """The rows whose logits or hidden states are wanted; what is recorded afterwards works on
+        those alone."""
         self._locate("output")
         return self._value(self.core.select_outputs(x=x.id))
+
+    def hidden(self, x: Value) -> Value:
+        """Names the value just recorded, behind `output`, as the final hidden state, of which
+        embeddings are made. What is recorded afterwards serves the logits alone."""
+        self.core.set_hidden(hidden=x.id)
+        return x
 
     def vector(self, name: str, size: int) -> npt.NDArray[np.float32]:
         """A small tensor's values, for use while recording."""

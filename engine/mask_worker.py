@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from queue import SimpleQueue
 
 from ftllm.engine.matcher import MaskFiller
 from ftllm.engine.plan import StepPlan
+from ftllm.engine.step_log import StepLog
 
 logger = logging.getLogger(__name__)
 
@@ -15,8 +17,9 @@ logger = logging.getLogger(__name__)
 class MaskWorker:
     """One thread. It starts with the first plan that needs masks."""
 
-    def __init__(self, filler: MaskFiller) -> None:
+    def __init__(self, filler: MaskFiller, log: StepLog) -> None:
         self._filler = filler
+        self._log = log
         self._plans: SimpleQueue[StepPlan | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -39,9 +42,11 @@ class MaskWorker:
     def _run(self) -> None:
         while (plan := self._plans.get()) is not None:
             assert plan.masks is not None
+            started = time.monotonic()
             try:
                 self._filler.fill(plan.mask_requests, plan.masks)
             except Exception:
                 logger.exception("Masks of a step failed; its constrained requests end.")
             finally:
                 plan.masks.publish()
+                self._log.add_masks(time.monotonic() - started)

@@ -1,13 +1,13 @@
 """The border between the scheduler and the executor: one step's work and its result.
 
-A step runs T token rows that belong to S sequences, and reads logits at R of those rows. The last
-rows of a sequence may be drafts, guesses at its next tokens: a sequence with d drafts samples at
-its last d + 1 rows, each as if the drafts up to it were right.
+A step runs T token rows that belong to S sequences, and reads logits at R of those rows and hidden
+states at P. The last rows of a sequence may be drafts, guesses at its next tokens: a sequence with
+d drafts samples at its last d + 1 rows, each as if the drafts up to it were right.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,8 @@ class StepPlan:
     output_masks: Int32Array  # (R,) row of `masks` that says what can be sampled; -1: anything
     masks: _core.TokenMasks | None  # None: no row has one. Filled while the step runs
     mask_requests: tuple[MaskRequest, ...]  # what to fill it with
+    # (P,) rows whose final hidden states are read, by sequence and then ascending
+    pooled_rows: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class StepResult:
     logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
     top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
     top_logprobs: Float32Array  # (R, max(output_top))
+    # (P, hidden size) behind the final norm
+    hidden: Float32Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 class Executor(Protocol):

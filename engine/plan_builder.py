@@ -11,6 +11,7 @@ from ftllm import _core
 from ftllm.engine.block_tables import BlockTables
 from ftllm.engine.matcher import MaskRequest
 from ftllm.engine.plan import Int32Array, StepPlan
+from ftllm.engine.pooling import Pooler
 from ftllm.engine.sequence import Sequence
 
 NO_MASK = -1
@@ -26,7 +27,22 @@ class Chunk(NamedTuple):
     @property
     def samples(self) -> int:
         """How many of its rows sample: none, or its last pending one and the drafts."""
-        return 1 + len(self.drafts) if self.rows == self.seq.pending else 0
+        generates = self.seq.pooler is None and self.completes
+        return 1 + len(self.drafts) if generates else 0
+
+    @property
+    def completes(self) -> bool:
+        """No token is left pending."""
+        return self.rows == self.seq.pending
+
+    def pooled(self, pooler: Pooler) -> range:
+        """The positions among its rows whose hidden states `pooler`, its sequence's, needs."""
+        begin = self.seq.num_computed
+        return pooler.rows(begin, begin + self.rows, len(self.seq.tokens))
+
+    def scored(self, pooler: Pooler) -> tuple[int, ...]:
+        """The tokens whose log-probability `pooler` needs at its last row."""
+        return pooler.token_ids if self.completes else ()
 
 
 def build_plan(chunks: Items[Chunk], tables: BlockTables, *, vocab_size: int) -> StepPlan:
@@ -40,11 +56,13 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables, *, vocab_size: int) ->
     output_top: list[int] = []
     output_drafts: list[int] = []
     samplers: list[_core.Sampler | None] = []
+    pooled_rows: list[int] = []
     output_masks: list[int] = []
     mask_requests: list[MaskRequest] = []
     mask_rows = 0
     width = 0
-    for seq, rows, drafts in chunks:
+    for chunk in chunks:
+        seq, rows, drafts = chunk
         params = seq.request.params
         begin, first_row = seq.num_computed, len(token_ids)
         end = begin + rows
@@ -58,7 +76,16 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables, *, vocab_size: int) ->
             samplers += [None] * targets
             output_masks += [NO_MASK] * targets
         token_ids += seq.tokens[begin:end]
-        if end == len(seq.tokens):
+        if seq.pooler is not None:
+            pooled_rows += [first_row + at - begin for at in chunk.pooled(seq.pooler)]
+            scored = chunk.scored(seq.pooler)
+            output_rows += [len(token_ids) - 1] * len(scored)
+            output_targets += scored
+            output_top += [0] * len(scored)
+            output_drafts += [0] * len(scored)
+            samplers += [None] * len(scored)
+            output_masks += [NO_MASK] * len(scored)
+        elif end == len(seq.tokens):
             samples = 1 + len(drafts)
             output_rows += range(len(token_ids) - 1, len(token_ids) - 1 + samples)
             output_targets += [-1] * samples
@@ -87,6 +114,7 @@ def build_plan(chunks: Items[Chunk], tables: BlockTables, *, vocab_size: int) ->
         output_top=_frozen(output_top),
         output_drafts=_frozen(output_drafts),
         samplers=tuple(samplers),
+        pooled_rows=_frozen(pooled_rows),
         output_masks=_frozen(output_masks),
         masks=_core.TokenMasks(rows=mask_rows, vocab_size=vocab_size) if mask_rows else None,
         mask_requests=tuple(mask_requests),

@@ -23,7 +23,13 @@ class Readout:
                 f"The executor returned {lengths} rows (token_ids, logprobs, top_ids,"
                 f" top_logprobs) for a plan with {rows} output rows."
             )
+        if len(result.hidden) != len(plan.pooled_rows):
+            raise ValueError(
+                f"The executor returned {len(result.hidden)} hidden states for a plan with"
+                f" {len(plan.pooled_rows)} pooled rows."
+            )
         self._result = result
+        self.hidden = result.hidden
         self.token_ids: list[int] = result.token_ids.tolist()
 
     def logprobs(self, row: int, top: int) -> TokenLogprobs:
@@ -34,6 +40,10 @@ class Readout:
             logprob=self._logprobs[row],
             top=tuple(pair for pair in likely if pair[0] >= 0),
         )
+
+    def target_logprobs(self, row: int, count: int) -> list[float]:
+        """Of the targets of `count` rows from `row` on."""
+        return self._logprobs[row : row + count]
 
     @cached_property
     def _logprobs(self) -> list[float]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ftllm.engine.params import SamplingParams
+from ftllm.engine.pooling import PoolingParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One sequence to continue. `priority`: lower runs first, then first come first served."""
+    """One sequence to continue, or with `pooling` to describe by numbers; `params` is of no account
+    then. `priority`: lower runs first, then first come first served."""
 
     request_id: str  # unique among live requests
     prompt_ids: tuple[int, ...]
-    params: SamplingParams
+    params: SamplingParams = field(default_factory=SamplingParams)
+    pooling: PoolingParams | None = None  # None = generate
     priority: int = 0
     cache_salt: str = ""  # prefixes are shared only between requests of equal salt
 
 
 class FinishReason(str, Enum):
-    STOP = "stop"  # a stop token (the last id of the last TokensEvent), or no token is allowed
+    # A stop token (the last id of the last TokensEvent), nothing is allowed, or pooling is done.
+    STOP = "stop"
     LENGTH = "length"  # max_tokens or the context's end
     ABORTED = "aborted"  # Engine.abort
     ERROR = "error"  # FinishedEvent.error says what
@@ -65,6 +69,9 @@ class FinishedEvent:
     error: str | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
+    values: tuple[float, ...] | None = None  # what pooling gave; float32 numbers
+    # From its submit until it first ran; None: it never did. A measurement, no part of the answer.
+    queue_seconds: float | None = field(default=None, compare=False)
 
 
 Event = PromptLogprobsEvent | TokensEvent | FinishedEvent

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ftllm.engine.engine_config import EngineLimits
+from ftllm.engine.engine_config import EngineConfig, EngineLimits
+from ftllm.engine.pooling import EmbeddingParams, TokenScoresParams
 from ftllm.engine.request import Request
 from ftllm.errors import ContextLengthError, RequestError
 
@@ -24,6 +25,12 @@ def check_request(request: Request, limits: EngineLimits, vocab_size: int) -> No
         whose = f"The KV cache of this server holds {limit} tokens"
     else:
         whose = f"This model's maximum context length is {limit} tokens"
+    if request.pooling is not None:
+        if prompt > limit:
+            raise ContextLengthError(
+                f"{whose}, but the request has {prompt}. Shorten it to at most {limit}."
+            )
+        return
     if prompt >= limit:
         raise ContextLengthError(
             f"{whose}, but the request has {prompt} in the prompt. Shorten the prompt to at most"
@@ -36,6 +43,31 @@ def check_request(request: Request, limits: EngineLimits, vocab_size: int) -> No
             f" {output} for the output. Shorten the prompt, or lower max_tokens to at most"
             f" {limit - prompt}."
         )
+
+
+def check_ability(request: Request, config: EngineConfig) -> None:
+    """Raises `RequestError` when the model cannot do what the request asks for."""
+    match request.pooling:
+        case None | TokenScoresParams() if not config.generates:
+            raise RequestError(
+                "This model has no output layer: it gives embeddings, and cannot generate text.",
+                param="model",
+                code="unsupported_model",
+            )
+        case EmbeddingParams() if not config.embedding_size:
+            raise RequestError(
+                "This model gives no hidden states, so it cannot embed.",
+                param="model",
+                code="unsupported_model",
+            )
+        case EmbeddingParams(dimensions=int(count)) if count > config.embedding_size:
+            raise RequestError(
+                f"dimensions is {count}, but this model's embeddings have {config.embedding_size}"
+                " values; it must be from 1 to that.",
+                param="dimensions",
+            )
+        case TokenScoresParams(token_ids=ids):
+            _check_ids("token_ids", ids, config.vocab_size)
 
 
 def _check_ids(param: str, ids: Collection[int], vocab_size: int) -> None:

@@ -9,6 +9,7 @@ give them back when they fail.
 
 from __future__ import annotations
 
+import time
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ Deliveries = dict[str, list[Event]]
 _ORDER = attrgetter("order")
 _NO_DRAFT = -1  # equals no token
 
+_NOT_FINITE = "a pooled value is not a finite number; the weights or the prompt overflow"
 _NO_LOGITS = "no logit of the next token is a number; the weights or the prompt overflow"
 _NO_TOKEN = (
     "the grammar and the sampling parameters together allow no token, and the output is not"
@@ -93,6 +95,8 @@ class Scheduler:
         chunks: list[Chunk] = []
         prefills = self._prefills()
         while budget > 0 and (seq := next(prefills, None)) is not None:
+            if self._limits.whole_prompts and seq.pending > budget:
+                break  # it is the first of the next step
             chunks.append(Chunk(seq, min(seq.pending, budget)))
             budget -= chunks[-1].rows
         chunks = [*self._with_drafts(decodes, budget), *chunks]
@@ -106,9 +110,20 @@ class Scheduler:
     def commit(self, plan: StepPlan, readout: Readout) -> Deliveries:
         """Take a step's result: sequences advance, and those that are done leave."""
         events: Deliveries = {}
-        row = 0
+        row = pooled_row = 0
         for chunk in self._take_step(plan):
             seq, samples = chunk.seq, chunk.samples
+            if seq.pooler is not None:
+                pooled, scored = len(chunk.pooled(seq.pooler)), len(chunk.scored(seq.pooler))
+                seq.pooler.add(readout.hidden[pooled_row : pooled_row + pooled])
+                if chunk.completes:
+                    values = seq.pooler.values(readout.target_logprobs(row, scored))
+                    events[seq.request.request_id] = [self._finish_pooled(chunk, values)]
+                else:
+                    self._advance(seq, chunk.rows)
+                pooled_row += pooled
+                row += scored
+                continue
             for _ in range(seq.targets(chunk.rows)):
                 self._add_prompt_logprobs(seq, readout, row)
                 row += 1
@@ -177,6 +192,8 @@ class Scheduler:
             return None
         del self.waiting[0]
         insort(self.running, seq, key=_ORDER)
+        if seq.started_at is None:
+            seq.started_at = time.monotonic()
         return seq
 
     def _with_drafts(self, decodes: list[Sequence], budget: int) -> Iterator[Chunk]:
@@ -244,6 +261,7 @@ class Scheduler:
         """Append the tokens that count to the sequence; returns how it ended, if it did."""
         seq = chunk.seq
         stops, matcher = seq.request.params.stop_token_ids, seq.matcher
+        assert seq.sampler is not None, "a pooled sequence samples"
         for token, draft in zip(
             readout.token_ids[row : row + chunk.samples], (*chunk.drafts, _NO_DRAFT), strict=True
         ):
@@ -285,8 +303,19 @@ class Scheduler:
         assert top is not None
         seq.prompt_logprobs.append(readout.logprobs(row, top))
 
+    def _finish_pooled(self, chunk: Chunk, values: tuple[float, ...] | None) -> FinishedEvent:
+        self._advance(chunk.seq, chunk.rows)
+        self.prompt_tokens += chunk.seq.num_prompt
+        if values is None:
+            return self._finish(chunk.seq, FinishReason.ERROR, _NOT_FINITE)
+        return self._finish(chunk.seq, FinishReason.STOP, values=values)
+
     def _finish(
-        self, seq: Sequence, reason: FinishReason, error: str | None = None
+        self,
+        seq: Sequence,
+        reason: FinishReason,
+        error: str | None = None,
+        values: tuple[float, ...] | None = None,
     ) -> FinishedEvent:
         if seq.blocks:
             self.running.remove(seq)
@@ -295,7 +324,7 @@ class Scheduler:
             self.waiting.remove(seq)
         del self._live[seq.request.request_id]
         self.finished[reason] += 1
-        return seq.finished(reason, error)
+        return seq.finished(reason, error, values)
 
     def _take_step(self, plan: StepPlan) -> list[Chunk]:
         assert self._step is not None, "no step is under way"

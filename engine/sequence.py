@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ftllm import _core
 from ftllm.engine.matcher import TokenMatcher
+from ftllm.engine.pooling import Pooler, make_pooler
 from ftllm.engine.prefix_cache import CachedBlock
 from ftllm.engine.request import FinishedEvent, FinishReason, Request, TokenLogprobs
 from ftllm.engine.speculation import Drafter
@@ -18,10 +19,11 @@ class Sequence:
     """A request, its tokens and what it holds of the KV cache. Only the engine's thread uses it."""
 
     request: Request
-    sampler: _core.Sampler  # kept over preemptions: it counts the tokens already sent
+    sampler: _core.Sampler | None  # kept over preemptions: it counts the tokens already sent
     context_len: int  # tokens that any request may reach
     drafter: Drafter | None = None  # None: it decodes token by token
     matcher: TokenMatcher | None = None  # kept over preemptions, as the sampler is
+    pooler: Pooler | None = field(init=False)  # None: it generates
     max_len: int = field(init=False)  # tokens of prompt and output at which this one ends
     tokens: list[int] = field(init=False)  # the prompt, then the output
     num_computed: int = 0  # tokens whose K/V is in the cache
@@ -36,12 +38,17 @@ class Sequence:
     prompt_logprobs: list[TokenLogprobs | None] | None = None  # while they are being collected
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right
+    submitted_at: float = 0.0  # both in seconds of `time.monotonic()`
+    started_at: float | None = None  # when it first got a place among those that run
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
         max_tokens = self.request.params.max_tokens
+        self.pooler = make_pooler(self.request.pooling)
         self.max_len = self.context_len
-        if max_tokens is not None:
+        if self.pooler is not None:
+            self.max_len += 1  # its prompt may fill the context: no token comes after it
+        elif max_tokens is not None:
             self.max_len = min(self.max_len, self.num_prompt + max_tokens)
         if self.request.params.prompt_logprobs is not None:
             self.prompt_logprobs = [None]
@@ -64,10 +71,17 @@ class Sequence:
     def restart(self) -> None:
         """Forget what was computed, not what was sent: prompt and output are prefilled again."""
         self.num_computed = 0
+        if self.pooler is not None:
+            self.pooler.restart()
         if self.prompt_logprobs is not None:
             self.prompt_logprobs = [None]
 
-    def finished(self, reason: FinishReason, error: str | None = None) -> FinishedEvent:
+    def finished(
+        self,
+        reason: FinishReason,
+        error: str | None = None,
+        values: tuple[float, ...] | None = None,
+    ) -> FinishedEvent:
         return FinishedEvent(
             request_id=self.request.request_id,
             reason=reason,
@@ -77,6 +91,8 @@ class Sequence:
             drafted_tokens=self.drafted_tokens,
             accepted_tokens=self.accepted_tokens,
             error=error,
+            values=values,
+            queue_seconds=None if self.started_at is None else self.started_at - self.submitted_at,
         )
 
     def check(self) -> None:

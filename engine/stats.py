@@ -34,11 +34,17 @@ class EngineStats:
     last_step_at: float  # end of the last step, or when work arrived at an idle engine
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right
+    max_live: int = 0  # requests that may run or wait; with so many the queue is full
 
     @property
     def kv_usage(self) -> float:
         """Share of the KV blocks that running sequences hold, 0 to 1."""
         return self.kv_blocks_used / self.kv_blocks
+
+    @property
+    def full(self) -> bool:
+        """The next request would be refused."""
+        return self.running + self.waiting >= self.max_live > 0
 
     def stalled_seconds(self, now: float) -> float:
         """How long there has been work without a finished step; 0.0 when idle."""

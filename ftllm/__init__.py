@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ftllm.llm import LLM
-    from ftllm.outputs import CompletionOutput, RequestOutput, TextDelta, TokenLogprob
+    from ftllm.outputs import (
+        CompletionOutput,
+        EmbeddingOutput,
+        RequestOutput,
+        TextDelta,
+        TokenLogprob,
+    )
     from ftllm.sampling_params import SamplingParams
     from ftllm.text.grammar import Grammar
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "CompletionOutput",
+    "EmbeddingOutput",
     "Grammar",
     "RequestOutput",
     "SamplingParams",
@@ -41,7 +48,9 @@ def __getattr__(name: str) -> object:
             value = import_module("ftllm.sampling_params").SamplingParams
         case "Grammar":
             value = import_module("ftllm.text.grammar").Grammar
-        case "CompletionOutput" | "RequestOutput" | "TextDelta" | "TokenLogprob":
+        case (
+            "CompletionOutput" | "EmbeddingOutput" | "RequestOutput" | "TextDelta" | "TokenLogprob"
+        ):
             value = getattr(import_module("ftllm.outputs"), name)
         case _:
             raise AttributeError(f"module 'ftllm' has no attribute {name!r}")

@@ -133,14 +133,25 @@ class Graph:
     def embedding(self, table: Weight, factor: float) -> int: ...
     def linear(self, x: int, weight: Weight, bias: _Float32Array | None) -> int: ...
     def rms_norm(self, x: int, weight: _Float32Array, eps: float) -> int: ...
+    def layer_norm(self, x: int, weight: _Float32Array, bias: _Float32Array, eps: float) -> int: ...
+    def positions(self, x: int, table: _Float32Array, first: int) -> int: ...
     def rope_table(self, frequencies: _Float32Array, factor: float) -> int: ...
     def rope(self, x: int, table: int, head_dim: int) -> int: ...
     def attention(
-        self, q: int, k: int, v: int, layer: int, head_dim: int, scale: float, window: int
+        self,
+        q: int,
+        k: int,
+        v: int,
+        layer: int,
+        head_dim: int,
+        scale: float,
+        window: int,
+        causal: bool = True,
     ) -> int: ...
     def add(self, a: int, b: int) -> int: ...
     def scale(self, x: int, factor: float) -> int: ...
     def soft_cap(self, x: int, limit: float) -> int: ...
+    def gelu(self, x: int) -> int: ...
     def gated(self, gate: int, up: int, activation: str) -> int: ...
     def experts(
         self,
@@ -155,6 +166,7 @@ class Graph:
     ) -> int: ...
     def select_outputs(self, x: int) -> int: ...
     def set_logits(self, logits: int) -> None: ...
+    def set_hidden(self, hidden: int) -> None: ...
     @property
     def names(self) -> list[str]:
         """Each value's name."""
@@ -163,7 +175,7 @@ class Graph:
     def kv_layers(self) -> list[tuple[int, int]]:
         """(KV heads, head_dim) of each attention layer."""
 
-_Step = tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array]
+_Step = tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array, _Float32Array]
 
 class Executor:
     """Runs steps of a graph over its KV cache; arrays as in `engine/plan.py`."""
@@ -191,11 +203,12 @@ class Executor:
         output_top: _Int32Array,
         output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
+        pooled_rows: _Int32Array | None = None,
         output_masks: _Int32Array | None = None,
         masks: TokenMasks | None = None,
         trace: Literal[False] = False,
     ) -> _Step:
-        """(token_ids, logprobs, top_ids, top_logprobs). Releases the GIL.
+        """(token_ids, logprobs, top_ids, top_logprobs, hidden). Releases the GIL.
 
         Raises `GraphError` when the arrays do not fit the executor's limits or each other.
         """
@@ -213,10 +226,18 @@ class Executor:
         output_top: _Int32Array,
         output_drafts: _Int32Array,
         samplers: Sequence[Sampler | None],
+        pooled_rows: _Int32Array | None = None,
         output_masks: _Int32Array | None = None,
         masks: TokenMasks | None = None,
         trace: Literal[True],
-    ) -> tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array, dict[str, _Float32Array]]:
+    ) -> tuple[
+        _Int32Array,
+        _Float32Array,
+        _Int32Array,
+        _Float32Array,
+        _Float32Array,
+        dict[str, _Float32Array],
+    ]:
         """With the (rows, width) matrix of every value of the graph, by name."""
 
     @property
@@ -229,6 +250,10 @@ class Executor:
     def max_tokens(self) -> int: ...
     @property
     def max_sequences(self) -> int: ...
+    @property
+    def hidden_width(self) -> int:
+        """Values of a final hidden state; 0: the graph does not name it."""
+
     @property
     def workspace_bytes(self) -> int: ...
 
@@ -365,6 +390,14 @@ class kernels:
         """x and weight (K,)"""
 
     @staticmethod
+    def layer_norm(
+        x: _Float32Array, weight: _Float32Array, bias: _Float32Array, eps: float
+    ) -> _Float32Array:
+        """x, weight and bias (K,)"""
+
+    @staticmethod
+    def gelu(x: _Float32Array) -> _Float32Array: ...
+    @staticmethod
     def rotate_half(x: _Float32Array, cos: _Float32Array, sin: _Float32Array) -> _Float32Array:
         """x of one head; cos and sin (pairs,)"""
 
@@ -380,6 +413,7 @@ class kernels:
         position: int,
         scale: float,
         window: int = 0,
+        causal: bool = True,
         rows_per_call: int = 1,
         fill: int = 0,
         split: bool = False,

@@ -60,7 +60,7 @@ class Batch:
             except RequestError as error:
                 if len(self._jobs) == 1:
                     raise
-                raise _located(error, number) from error
+                raise located(error, number) from error
             self._waiting.popleft()
             self._live[generation.request_id] = generation
             self._generations[number].append(generation)
@@ -77,7 +77,8 @@ class Batch:
                 self._dispatcher.abort(generation)
 
 
-def _located(error: RequestError, number: int) -> RequestError:
+def located(error: RequestError, number: int) -> RequestError:
+    """`error` saying which prompt of several it is about."""
     message = f"Prompt {number}: {error}"
     if isinstance(error, ContextLengthError):
         return ContextLengthError(message, param=error.param)

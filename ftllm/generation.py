@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ftllm.engine.pooling import PoolingParams
 from ftllm.engine.request import (
     Event,
     FinishedEvent,
@@ -186,8 +187,18 @@ class Dispatcher:
         self._model.engine.submit(request, sink)
         return generation
 
+    def submit_pooled(self, prompt_ids: tuple[int, ...], params: PoolingParams, sink: Sink) -> str:
+        """The request's id. Raises what `Engine.submit` raises."""
+        request_id = f"offline-{next(self._numbers)}"
+        request = Request(request_id=request_id, prompt_ids=prompt_ids, pooling=params)
+        self._model.engine.submit(request, sink)
+        return request_id
+
     def abort(self, generation: Generation) -> None:
-        self._model.engine.abort(generation.request_id)
+        self.abort_id(generation.request_id)
+
+    def abort_id(self, request_id: str) -> None:
+        self._model.engine.abort(request_id)
 
 
 def request_output(job: Job, generations: list[Generation]) -> RequestOutput:

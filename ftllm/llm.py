@@ -10,13 +10,15 @@ from queue import SimpleQueue
 from typing import Any, SupportsIndex, TypeAlias, cast
 
 from ftllm.batch import Batch
-from ftllm.engine.request import Event
+from ftllm.engine.request import Event, FinishedEvent
 from ftllm.errors import RequestError
 from ftllm.generation import Dispatcher, Job, request_output
 from ftllm.loading import LoadedModel, LoadOptions, load_model
-from ftllm.outputs import RequestOutput, TextDelta
+from ftllm.outputs import EmbeddingOutput, RequestOutput, TextDelta
+from ftllm.pooled_batch import PooledBatch, PooledJob
 from ftllm.progress import Progress, RichProgress, SilentProgress
 from ftllm.sampling_params import SamplingParams
+from ftllm.scoring import plan_scores
 
 TokenIds: TypeAlias = Sequence[SupportsIndex]
 Prompt: TypeAlias = str | TokenIds
@@ -52,6 +54,8 @@ class LLM:
         max_queue: int = 256,
         prefix_caching: bool = True,
         speculative: str = "off",
+        pooling: str = "auto",
+        scoring: str = "auto",
         cache_dir: str | Path | None = None,
         revision: str | None = None,
         ori: str | Path | None = None,
@@ -75,6 +79,8 @@ class LLM:
             max_queue=max_queue,
             prefix_caching=prefix_caching,
             speculative=speculative,
+            pooling=pooling,
+            scoring=scoring,
             cache_dir=_path(cache_dir),
             revision=revision,
             ori=_path(ori),
@@ -156,6 +162,41 @@ class LLM:
         prompt = self._render(messages, tools, chat_template_kwargs)
         return self._stream(Job(*prompt, params or SamplingParams()))
 
+    def embed(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        dimensions: int | None = None,
+        progress: bool = True,
+    ) -> list[EmbeddingOutput]:
+        """The vector of one text or many, as text or token ids, in order. `dimensions` cuts each to
+        its first values, for models that are made for it.
+
+        Raises `RequestError` (naming the text) when one cannot be served; none is served then.
+        """
+        texts = [self._encode(prompt) for prompt in _prompt_list(prompts)]
+        params = self._model.pooling.embedding(dimensions)
+        events = self._pool([PooledJob(ids, params) for _, ids in texts], progress=progress)
+        return [
+            EmbeddingOutput(text, ids, event.values or (), event.cached_tokens)
+            for (text, ids), event in zip(texts, events, strict=True)
+        ]
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, progress: bool = True) -> list[float]:
+        """How well each pair's second text answers its first: the cosine of their vectors or, for a
+        reranker, what it says of both, from 0 to 1."""
+        plan = plan_scores(self._model.pooling, pairs)
+        encode, encode_pair = self._model.tokenizer.encode, self._model.tokenizer.encode_pair
+        jobs = []
+        for text in plan.texts:
+            if isinstance(text, str):
+                ids = encode(text, add_special_tokens=plan.add_special_tokens)
+            else:
+                ids = encode_pair(*text)
+            jobs.append(PooledJob(tuple(ids), plan.params))
+        values = [event.values or () for event in self._pool(jobs, progress=progress)]
+        return [plan.score(number, values) for number in range(len(pairs))]
+
     def close(self) -> None:
         """Aborts what is running and stops the engine. Calling it again is fine."""
         self._shutdown()
@@ -171,6 +212,11 @@ class LLM:
         bars = self._progress if progress else SilentProgress()
         with bars.task("Generating", total, "answers") as task:
             return Batch(self._dispatcher, jobs, task).run()
+
+    def _pool(self, jobs: list[PooledJob], *, progress: bool) -> list[FinishedEvent]:
+        bars = self._progress if progress else SilentProgress()
+        with bars.task("Embedding", len(jobs), "texts") as task:
+            return PooledBatch(self._dispatcher, jobs, task).run()
 
     def _stream(self, job: Job) -> Generator[TextDelta, None, None]:
         if job.params.n != 1:

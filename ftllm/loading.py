@@ -20,6 +20,8 @@ from ftllm.engine.machine import parse_size
 from ftllm.engine.speculation import check_method
 from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
+from ftllm.model_facts import ModelFacts, PhaseClock
+from ftllm.pooling_profile import PoolingProfile, check_pooling, find_profile
 from ftllm.progress import Progress
 from ftllm.sources.cache import cache_root
 from ftllm.sources.resolve import resolve
@@ -50,6 +52,8 @@ class LoadOptions:
     max_queue: int = 256
     prefix_caching: bool = True
     speculative: str = "off"  # or "ngram": drafts from the request's own text
+    pooling: str = "auto"  # of embeddings: "last", "mean", "cls"
+    scoring: str = "auto"  # of pairs of texts: "cosine", "yes_no"
     cache_dir: Path | None = None
     revision: str | None = None
     ori: Path | None = None  # folder whose tokenizer and config win over a GGUF's own
@@ -81,8 +85,10 @@ class LoadedModel:
     max_model_len: int
     defaults: GenerationDefaults
     eos_token_ids: frozenset[int]
+    pooling: PoolingProfile
     summary: tuple[str, ...]  # lines to print at start
     grammars: GrammarCompiler
+    facts: ModelFacts
     model_type: str  # as config.json or the GGUF architecture names the family
 
 
@@ -94,25 +100,39 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     build_options = _build_options(options)
     build_options.check()
     check_method(options.speculative)
-    files = resolve(
-        options.model,
-        cache_dir=options.cache_dir,
-        revision=options.revision,
-        models_file=options.models_file,
-        progress=progress,
-    )
+    check_pooling(options.pooling, options.scoring)
+    clock = PhaseClock()
+    with clock.phase("fetch"):
+        files = resolve(
+            options.model,
+            cache_dir=options.cache_dir,
+            revision=options.revision,
+            models_file=options.models_file,
+            progress=progress,
+        )
     checkpoint = open_checkpoint(files.path)
     try:
-        tokenizer = _tokenizer(checkpoint, files.path, options.ori)
-        template = _chat_template(tokenizer, options.chat_template)
+        with clock.phase("tokenizer"):
+            tokenizer = _tokenizer(checkpoint, files.path, options.ori)
+            template = _chat_template(tokenizer, options.chat_template)
         total = sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
-        with progress.task("Loading weights", total, "B") as task:
+        with clock.phase("weights"), progress.task("Loading weights", total, "B") as task:
             built = build_model(
                 checkpoint,
                 build_options,
                 on_bytes=task.advance,
                 original_config=None if options.ori is None else read_config(options.ori),
             )
+        profile = find_profile(
+            checkpoint,
+            options.ori or (files.path if files.path.is_dir() else None),
+            tokenizer,
+            pooling=options.pooling,
+            scoring=options.scoring,
+            causal=built.causal,
+            classifies=built.config.classifies,
+            size=built.core.hidden_width,
+        )
         generation = checkpoint.generation_config
         if options.ori is not None:
             generation = read_generation_config(options.ori)
@@ -121,11 +141,14 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
     config = EngineConfig(
         max_model_len=built.config.max_model_len,
         max_batch=options.max_batch,
-        max_batched_tokens=options.max_batched_tokens,
+        max_batched_tokens=built.executor.max_batched_tokens,
         max_queue=options.max_queue,
         prefix_caching=options.prefix_caching,
         speculative=options.speculative,
         vocab_size=built.config.vocab_size,
+        embedding_size=built.core.hidden_width,
+        generates=built.generates,
+        causal=built.causal,
     )
     name = options.model_name or files.name
     eos_token_ids = tokenizer.eos_token_ids | _eos_ids(generation)
@@ -138,9 +161,23 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         max_model_len=min(built.config.max_model_len, built.kv_tokens),
         defaults=_generation_defaults(generation),
         eos_token_ids=eos_token_ids,
-        summary=_summary(name, built, options.dtype),
+        pooling=profile,
+        summary=_summary(name, built, options.dtype, profile),
         grammars=grammars,
+        facts=_facts(built, config, clock),
         model_type=built.config.model_type,
+    )
+
+
+def _facts(built: BuiltModel, config: EngineConfig, clock: PhaseClock) -> ModelFacts:
+    return ModelFacts(
+        isa=_core.isa(),
+        threads=built.core.threads,
+        weight_formats=built.weight_formats,
+        kv_dtype=built.kv_dtype,
+        kv_block_size=built.executor.block_size,
+        prefix_caching=config.prefix_caching,
+        startup_seconds=clock.seconds,
     )
 
 
@@ -207,7 +244,7 @@ def _eos_ids(generation: Mapping[str, object]) -> frozenset[int]:
     return frozenset(i for i in ids if isinstance(i, int))
 
 
-def _summary(name: str, built: BuiltModel, dtype: str) -> tuple[str, ...]:
+def _summary(name: str, built: BuiltModel, dtype: str, profile: PoolingProfile) -> tuple[str, ...]:
     config = built.config
     lines = [
         f"model    {name}: {config.model_type}, {config.num_layers} layers,"
@@ -217,6 +254,11 @@ def _summary(name: str, built: BuiltModel, dtype: str) -> tuple[str, ...]:
         f"KV cache {built.kv_tokens} tokens, {_mib(built.kv_bytes)} as {built.kv_dtype}",
     ]
     lines += built.notes
+    if not built.generates or profile.judge is not None:
+        lines.append(
+            f"pooling  {profile.method.value}, {profile.size} values; pairs are scored by"
+            f" {profile.scoring}"
+        )
     if config.max_model_len > config.max_position:
         lines.append(
             f"warning  max_model_len {config.max_model_len} is beyond the {config.max_position}"

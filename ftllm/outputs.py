@@ -49,6 +49,16 @@ class RequestOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingOutput:
+    """A text's vector."""
+
+    prompt: str | None  # None when it was given as token ids
+    prompt_token_ids: tuple[int, ...]
+    embedding: tuple[float, ...]  # float32 numbers
+    cached_tokens: int  # tokens taken from the prefix cache
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """A piece of a streamed answer. The last one carries the whole result."""
 

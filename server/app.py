@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from ftllm.server.auth import PUBLIC_PATHS, KeyGate, Keys
+from ftllm.server.auth import KeyGate, Keys
+from ftllm.server.drain import DrainGate
 from ftllm.server.envelope import RequestEnvelope
 from ftllm.server.errors import ANSWERED_ERRORS, handle_error
 from ftllm.server.model import ServedModel
@@ -24,15 +25,18 @@ from ftllm.server.routes import (
     chat_completions,
     completions,
     detokenize,
+    embeddings,
     health,
     live,
     load,
     log_level,
     messages,
+    metrics,
     models,
     ready,
     reset_prefix_cache,
     responses,
+    scoring,
     server_info,
     tokenize,
 )
@@ -43,6 +47,7 @@ from ftllm.server.schemas.chat import ChatCompletionRequest
 from ftllm.server.schemas.completions import CompletionRequest
 from ftllm.server.schemas.log_level import LogLevelRequest
 from ftllm.server.schemas.messages import CountTokensRequest, MessagesRequest
+from ftllm.server.schemas.pooling import EmbeddingRequest, RerankRequest, ScoreRequest
 from ftllm.server.schemas.responses import InputTokensRequest, ResponsesRequest
 from ftllm.server.schemas.tokenize import DetokenizeRequest, TokenizeRequest
 from ftllm.server.services import Services
@@ -56,6 +61,7 @@ ROUTES = (
     ready,
     version_route,
     load,
+    metrics,
     models,
     tokenize,
     detokenize,
@@ -63,6 +69,8 @@ ROUTES = (
     chat_completions,
     responses,
     messages,
+    embeddings,
+    scoring,
 )
 ADMIN_ROUTES = (server_info, log_level, reset_prefix_cache, abort_requests)
 BODY_SCHEMAS = (
@@ -72,6 +80,9 @@ BODY_SCHEMAS = (
     InputTokensRequest,
     MessagesRequest,
     CountTokensRequest,
+    EmbeddingRequest,
+    RerankRequest,
+    ScoreRequest,
     TokenizeRequest,
     DetokenizeRequest,
     LogLevelRequest,
@@ -83,7 +94,12 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
 
     Raises `OptionError` when a file of API keys is unusable.
     """
-    services = Services(model, settings)
+    return create_app_of(Services(model, settings))
+
+
+def create_app_of(services: Services) -> FastAPI:
+    """`create_app`, for a caller who keeps the services."""
+    settings = services.settings
     keys = Keys(settings)
     admin_routers = [route.create_router(services) for route in ADMIN_ROUTES]
     admin_paths = {
@@ -102,7 +118,18 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
         services.close()
 
     middleware = [
-        Middleware(RequestEnvelope, hide_input=settings.hide_input, in_flight=services.in_flight),
+        Middleware(
+            RequestEnvelope,
+            hide_input=settings.hide_input,
+            in_flight=services.in_flight,
+            metrics=services.metrics,
+        ),
+        Middleware(
+            DrainGate,
+            drain=services.drain,
+            metrics=services.metrics,
+            admin_paths=admin_paths,
+        ),
         Middleware(KeyGate, keys=keys, admin_paths=admin_paths),
     ]
     app = DocumentedAPI(
@@ -115,7 +142,7 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
     )
     app.body_schemas = BODY_SCHEMAS
     if settings.guarded:
-        app.public_paths = PUBLIC_PATHS
+        app.public_paths = keys.public_paths
     for route in ROUTES:
         app.include_router(route.create_router(services))
     for router in admin_routers:

@@ -18,7 +18,8 @@ from ftllm.server.errors import ErrorReply, error_response
 from ftllm.server.key_file import ApiKey, read_key_file
 from ftllm.server.settings import ServerSettings
 
-PUBLIC_PATHS = frozenset({"/health", "/live", "/ready", "/metrics"})
+PUBLIC_PATHS = frozenset({"/health", "/live", "/ready"})
+METRICS_PATH = "/metrics"  # public, too, unless it has keys of its own
 
 server_log = logging.getLogger("ftllm.server")
 
@@ -51,7 +52,13 @@ class Keys:
         self._fixed = settings.api_keys
         self._files = settings.api_key_files
         self.admin = KeyRing(settings.admin_api_keys)
+        self.metrics = KeyRing(settings.metrics_keys)
         self.users = self._read()
+
+    @property
+    def public_paths(self) -> frozenset[str]:
+        """That need no key."""
+        return PUBLIC_PATHS if self.metrics else PUBLIC_PATHS | {METRICS_PATH}
 
     def reload(self) -> None:
         """Reads the files again; if one is bad, all keys stay as they are, and the log says so."""
@@ -75,9 +82,10 @@ class KeyGate:
         self._app = app
         self._keys = keys
         self._admin_paths = frozenset(admin_paths)
+        self._public_paths = keys.public_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in PUBLIC_PATHS:
+        if scope["type"] == "http" and scope["path"] not in self._public_paths:
             refusal = self._refusal(scope)
             if refusal is not None:
                 await error_response(refusal, path=scope["path"])(scope, receive, send)
@@ -86,6 +94,8 @@ class KeyGate:
 
     def _refusal(self, scope: Scope) -> ErrorReply | None:
         users, admin = self._keys.users, self._keys.admin
+        if scope["path"] == METRICS_PATH:
+            users = self._keys.metrics
         for_admin = scope["path"] in self._admin_paths
         if not (users or (admin and for_admin)):
             return None

@@ -20,6 +20,8 @@ from ftllm.server.errors import (
     reply_for,
 )
 from ftllm.server.in_flight import InFlight
+from ftllm.server.metrics.request_metrics import RequestMetrics
+from ftllm.server.request_context import RequestContext, answering
 from ftllm.server.request_id import choose_request_id
 
 access_log = logging.getLogger("ftllm.access")
@@ -31,8 +33,11 @@ class RequestEnvelope:
     those being answered (POST: a look at the server is no load), and turns an exception that nobody
     expected into a 500 that shows only the id."""
 
-    def __init__(self, app: ASGIApp, *, hide_input: bool, in_flight: InFlight) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hide_input: bool, in_flight: InFlight, metrics: RequestMetrics
+    ) -> None:
         self._app = app
+        self._metrics = metrics
         self._in_flight = in_flight
         self._hide_input = hide_input
 
@@ -45,6 +50,7 @@ class RequestEnvelope:
         state["request_id"] = request_id
         status = 0
         started = time.perf_counter()
+        context = RequestContext(time.monotonic(), state)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -58,7 +64,7 @@ class RequestEnvelope:
 
         counted = self._in_flight.one() if scope["method"] == "POST" else nullcontext()
         try:
-            with counted:
+            with counted, answering(context):
                 await self._app(scope, receive, send_with_id)
         except (Exception, asyncio.CancelledError) as problem:
             # Only a server that stops cancels requests, and this task then ends here anyway.
@@ -74,6 +80,8 @@ class RequestEnvelope:
                 await response(scope, receive, send_with_id)
             status = response.status_code
         finally:
+            if status >= 400 and context.refusal is not None:
+                self._metrics.reject(context.refusal)
             milliseconds = (time.perf_counter() - started) * 1e3
             # raw_path is still percent-encoded, so a path cannot forge a log line.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")

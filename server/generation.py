@@ -97,7 +97,7 @@ class Generation:
                 if stream.finished:
                     self._live.discard(stream.plan.request.request_id)
                 elif stream.stopped and not was_stopped:
-                    self._bridge.abort(stream.plan.request.request_id)
+                    self._bridge.stop(stream.plan.request.request_id)
             if deltas:
                 return deltas
         self._raise_failure()
@@ -110,7 +110,7 @@ class Generation:
         stream = self._streams[place]
         if not stream.stopped and not stream.finished:
             stream.stop()
-            self._bridge.abort(stream.plan.request.request_id)
+            self._bridge.stop(stream.plan.request.request_id)
 
     async def collect(self) -> list[ChoiceResult]:
         """Runs to the end, closes, and returns the choices by index."""

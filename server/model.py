@@ -6,6 +6,9 @@ from typing import Protocol
 
 from ftllm.engine.request import Request, Sink
 from ftllm.engine.stats import EngineStats
+from ftllm.engine.step_log import StepTimes
+from ftllm.model_facts import ModelFacts
+from ftllm.pooling_profile import PoolingProfile
 from ftllm.sampling_params import SamplingDefaults
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.grammar_compiler import GrammarCompiler
@@ -28,6 +31,8 @@ class EngineClient(Protocol):
     def reset_prefix_cache(self) -> None: ...
 
     def stats(self) -> EngineStats: ...
+
+    def take_step_times(self) -> StepTimes: ...  # on one thread only
 
 
 class ServedModel(Protocol):
@@ -59,6 +64,12 @@ class ServedModel(Protocol):
 
     @property
     def eos_token_ids(self) -> frozenset[int]: ...
+
+    @property
+    def pooling(self) -> PoolingProfile: ...
+
+    @property
+    def facts(self) -> ModelFacts: ...
 
     @property
     def summary(self) -> tuple[str, ...]: ...  # what was loaded, in lines for people

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
-from ftllm.server.app import create_app
+from ftllm.server.app import create_app_of
 from ftllm.server.log_config import log_config
-from ftllm.server.model import ServedModel
+from ftllm.server.model import EngineClient, ServedModel
+from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
+
+CONNECTION_SECONDS: Final = 2  # for connections to close after the last answer
+HURRIED_CONNECTION_SECONDS: Final = 1  # the same after a second signal
+STEP_SECONDS: Final = 30.0  # that the engine's last step may take
+HURRIED_STEP_SECONDS: Final = 1.0  # the same after a second signal
 
 server_log = logging.getLogger("ftllm.server")
 
 
-def serve(model: ServedModel, settings: ServerSettings) -> None:
+def serve(model: ServedModel, settings: ServerSettings) -> int:
     """Starts the engine, serves until SIGINT or SIGTERM, lets running requests finish within
-    `settings.shutdown_timeout`, and shuts the engine down. A second signal stops at once."""
+    `settings.drain_timeout`, ends the rest, and shuts the engine down. A second signal stops now.
+
+    Returns the exit code: see `ftllm.server.drain`.
+    """
+    services = Services(model, settings)
     config = uvicorn.Config(
-        create_app(model, settings),
+        create_app_of(services),
         host=settings.bind_host,
         port=settings.port,
         loop="uvloop",
@@ -33,16 +46,58 @@ def serve(model: ServedModel, settings: ServerSettings) -> None:
         access_log=False,  # the app writes its own line, with the request id
         log_config=log_config(settings.log_level),
         server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
+        timeout_graceful_shutdown=CONNECTION_SECONDS,
     )
     for warning in settings.warnings:
         server_log.warning("%s", warning)
     model.engine.start()
     try:
         with _signals_end_the_run(), suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run()
+            DrainingServer(config, services).run()
     finally:
-        model.engine.shutdown()
+        hurried = services.drain.hurried
+        patience = HURRIED_STEP_SECONDS if hurried else STEP_SECONDS
+        if not _shut_down(model.engine, patience=patience):
+            server_log.error("the engine's step does not end; leaving without it")
+            _leave(services.drain.exit_code)
+    return services.drain.exit_code
+
+
+class DrainingServer(uvicorn.Server):
+    """Goes on listening while it drains, so that probes and new requests get an answer."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn hears of the first signal only: at a second one it would skip the end of the
+        app's lifespan."""
+        if not self._services.drain.draining:
+            super().handle_exit(sig, frame)
+        self._services.drain.on_signal(sig)
+
+    async def main_loop(self) -> None:
+        services = self._services
+        await super().main_loop()
+        await services.drain.wind_down(services.in_flight, services.model.engine)
+        if services.drain.hurried:
+            self.config.timeout_graceful_shutdown = HURRIED_CONNECTION_SECONDS
+
+
+def _shut_down(engine: EngineClient, *, patience: float) -> bool:
+    """False if a step still runs after `patience` seconds: nothing can interrupt it."""
+    thread = threading.Thread(target=engine.shutdown, name="engine-shutdown", daemon=True)
+    thread.start()
+    thread.join(patience)
+    return not thread.is_alive()
+
+
+def _leave(code: int) -> None:
+    """Ends the process although the engine's thread computes: to end Python would wait for it."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code or 1)
 
 
 @contextmanager

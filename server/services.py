@@ -7,22 +7,30 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from starlette.requests import Request as HttpRequest
+
+from ftllm.engine.pooling import PoolingParams
 from ftllm.server.answer_frames import AnswerHead
 from ftllm.server.body import BodyReader
 from ftllm.server.bridge import EngineBridge
 from ftllm.server.chat_turn import ChatTurns
 from ftllm.server.choice_stream import ChoicePlan
 from ftllm.server.dialects import choose_dialects
+from ftllm.server.drain import Drain
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.generation import Generation, start_generation
 from ftllm.server.grammars import Grammars
+from ftllm.server.health import live_problem, ready_problem
 from ftllm.server.in_flight import InFlight
+from ftllm.server.metrics.request_metrics import RequestMetrics
 from ftllm.server.model import ServedModel
+from ftllm.server.pooled import PooledResult, PooledRun
+from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.response_store import ResponseStore
 from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
-from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm
+from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm, on_disconnect
 from ftllm.server.thinking import ThinkingPlanner
 from ftllm.text.thinking_switches import ThinkingSwitches
 
@@ -38,9 +46,16 @@ class Services:
         self.started = int(time.time())
         self.bodies = BodyReader(max_bytes=settings.max_body_bytes, lenient=settings.lenient)
         self.in_flight = InFlight()
+        self.drain = Drain(timeout=settings.drain_timeout)
+        self.metrics = RequestMetrics(max_model_len=model.max_model_len)
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
-        self.grammars = Grammars(model.grammars, timeout=settings.grammar_timeout)
-        self._bridge = EngineBridge(model.engine)
+        self.pooled_prompts = PooledPrompts(model, self.prompts)
+        self.grammars = Grammars(
+            model.grammars,
+            timeout=settings.grammar_timeout,
+            seconds=self.metrics.grammar_compile,
+        )
+        self._bridge = EngineBridge(model.engine, self.metrics)
         self.dialects = choose_dialects(
             model,
             tool_call_parser=settings.tool_call_parser,
@@ -65,15 +80,19 @@ class Services:
         self.prompts.close()
         self.model.grammars.close()
 
-    def engine_problem(self, now: float) -> str | None:
-        """Why the engine should get no requests, if so; `now` is `time.monotonic()`."""
+    def live_problem(self, now: float) -> str | None:
+        """Why only a restart can help, if so; `now` is `time.monotonic()`."""
         stats = self.model.engine.stats()
-        if not stats.alive:
-            return "The engine has stopped."
-        stalled = stats.stalled_seconds(now)
-        if stalled > self.settings.stall_timeout:
-            return f"The engine has work, but has finished no step for {stalled:.0f} s."
-        return None
+        return live_problem(stats, now, stall_timeout=self.settings.stall_timeout)
+
+    def ready_problem(self, now: float) -> str | None:
+        """Why requests should go elsewhere, if so; `now` is `time.monotonic()`."""
+        return ready_problem(
+            self.model.engine.stats(),
+            now,
+            stall_timeout=self.settings.stall_timeout,
+            draining=self.drain.draining,
+        )
 
     def check_model(self, name: str | None) -> None:
         """Raises a 404 unless `name` is the served model; None stands for it."""
@@ -90,6 +109,15 @@ class Services:
     def generate(self, plans: Sequence[ChoicePlan], *, n: int) -> Generation:
         """Submits. Raises before anything runs if any of the choices cannot be served."""
         return start_generation(self._bridge, self.model.tokenizer, plans, n=n)
+
+    async def pool(
+        self, request: HttpRequest, prompts: Sequence[Prompt], params: PoolingParams
+    ) -> PooledResult:
+        """Runs to the end. `request`'s body must have been read."""
+        self.log_prompts(prompts, request_id=request.state.request_id)
+        run = PooledRun(self._bridge, [prompt.ids for prompt in prompts], params)
+        async with on_disconnect(request.receive, run.close):
+            return await run.collect()
 
     def event_stream(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +32,18 @@ class ServerSettings:
     stored_responses: int = 1000  # of /v1/responses, in memory; 0 = none are stored
     stored_bytes: int = 256 * 1024 * 1024  # that they have together, about
     keep_alive: float = 15.0  # seconds of silence in a stream before a comment is sent; 0 = never
-    stall_timeout: float = 60.0  # seconds one engine step may take before /health fails
-    shutdown_timeout: int = 30  # seconds that running requests get to finish
+    stall_timeout: float = 60.0  # seconds one engine step may take before /live and /ready fail
+    drain_timeout: float = 30.0  # seconds that running requests get to finish
+    metrics_prefix: str = "ftllm"  # of the names in /metrics, before the colon
+    metrics_keys: tuple[str, ...] = field(default=(), repr=False)  # none: /metrics is public
     log_level: str = "info"  # critical, error, warning, info, debug
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise OptionError(f"port is {self.port}; it must be from 0 to 65535.")
-        if any(not key.strip() for key in (*self.api_keys, *self.admin_api_keys)):
+        if any(
+            not key.strip() for key in (*self.api_keys, *self.admin_api_keys, *self.metrics_keys)
+        ):
             raise OptionError("An API key is empty; give each key at least one character.")
         if self.log_level not in ("critical", "error", "warning", "info", "debug"):
             raise OptionError(
@@ -47,8 +52,14 @@ class ServerSettings:
             )
         if self.think not in ("auto", "on", "off"):
             raise OptionError(f"think is {self.think!r}; it must be auto, on or off.")
-        if not 0 <= self.keep_alive < math.inf:
-            raise OptionError(f"keep_alive is {self.keep_alive}; it must be 0 or more seconds.")
+        for name in ("keep_alive", "drain_timeout", "stall_timeout"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must be 0 or more seconds.")
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", self.metrics_prefix):
+            raise OptionError(
+                f"metrics_prefix is {self.metrics_prefix!r}; it must be of ASCII letters, digits"
+                " and _, and begin with no digit."
+            )
         for name in ("stored_responses", "stored_bytes"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must be 0 or more.")

@@ -13,6 +13,7 @@ from scripted_model import EOS, fake_model, no_defaults
 import ftllm.llm
 from ftllm import LLM, SamplingParams
 from ftllm.engine.params import SamplingParams as EngineParams
+from ftllm.engine.pooling import EmbeddingParams, PoolingMethod
 from ftllm.engine.request import Request
 from ftllm.errors import (
     ContextLengthError,
@@ -313,3 +314,41 @@ def test_options_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_load_option_is_a_parameter() -> None:
     names = {each.name for each in dataclasses.fields(LoadOptions)}
     assert names - {"model_name"} <= set(inspect.signature(LLM).parameters)
+
+
+def test_embeddings_come_back_in_order_and_never_overfill_the_queue() -> None:
+    model, engine = fake_model()
+    texts = [f"{number:03}" for number in range(100)]
+    with opened(model) as llm:
+        results = llm.embed(texts, dimensions=2)
+        (single,) = llm.embed(b"xyz")
+    for text, result in zip(texts, results, strict=True):
+        assert (result.prompt, result.prompt_token_ids) == (text, tuple(text.encode()))
+        assert result.embedding == (ord(text[0]), ord(text[1]))
+        assert result.cached_tokens == 1
+    assert (single.prompt, single.embedding) == (None, (ord("x"), ord("y")))
+    assert {request.pooling for request in engine.requests[:100]} == {
+        EmbeddingParams(method=PoolingMethod.LAST, dimensions=2)
+    }
+    assert engine.most_live == engine.config.max_batch + engine.config.max_queue
+
+
+def test_an_embedding_that_fails_aborts_the_rest() -> None:
+    model, engine = fake_model(fail_on="bad", max_model_len=10)
+    with opened(model) as llm:
+        with pytest.raises(FtllmError, match="out of luck"):
+            llm.embed(["good", "bad"])
+        with pytest.raises(ContextLengthError, match="Prompt 1:"):
+            llm.embed(["good", "x" * 20])
+        assert engine.live == 0 or engine.aborted
+        with pytest.raises(RequestError, match="dimensions is 0"):
+            llm.embed("a", dimensions=0)
+
+
+def test_scores_embed_each_text_once() -> None:
+    model, engine = fake_model()
+    with opened(model) as llm:
+        scores = llm.score([("ab", "cd"), ("ab", "ab")])
+    assert sorted(bytes(request.prompt_ids) for request in engine.requests) == [b"ab", b"cd"]
+    a, b, c, d = b"abcd"
+    assert scores == [a * c + b * d, a * a + b * b]

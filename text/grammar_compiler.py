@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from llguidance import LLExecutor, LLMatcher, LLParserLimits
 
@@ -19,9 +19,12 @@ from ftllm.text.grammar_trigger import Trigger
 from ftllm.text.grammar_vocabulary import GrammarVocabulary
 from ftllm.text.tokenizer import Tokenizer
 
+Result = TypeVar("Result")
+
 CACHED_GRAMMARS = 128
 MAX_REASON_CHARS = 600
 MASKS_ON_ONE_THREAD = 8
+STACK_BYTES = 256 << 20  # of a thread that compiles: llguidance follows references by recursion
 
 
 def _limits() -> LLParserLimits:
@@ -112,7 +115,7 @@ class GrammarCompiler:
         """Begins to read the vocabulary, unless it is read; else the first grammar does."""
         with self._cache_lock:
             if self._prepared is None:
-                self._prepared = self._pool.submit(self._read_vocabulary)
+                self._prepared = self._begin(self._read_vocabulary)
             return self._prepared
 
     def submit(self, grammar: Grammar) -> Future[CompiledGrammar]:
@@ -121,12 +124,20 @@ class GrammarCompiler:
         with self._cache_lock:
             future = self._futures.get(grammar)
             if future is None:
-                future = self._pool.submit(self._compile, grammar)
+                future = self._begin(partial(self._compile, grammar))
                 self._futures[grammar] = future
                 if len(self._futures) > CACHED_GRAMMARS:
                     self._futures.popitem(last=False)
             self._futures.move_to_end(grammar)
             return future
+
+    def _begin(self, work: Callable[[], Result]) -> Future[Result]:
+        """The pool starts threads when it gets work, and this says how large their stack is."""
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            return self._pool.submit(work)
+        finally:
+            threading.stack_size(before)
 
     def compile(self, grammar: Grammar) -> CompiledGrammar:
         """`submit`, and its result."""

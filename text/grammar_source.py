@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from llguidance import LLMatcher, grammar_from
+from llguidance import LLMatcher
+from llguidance.gbnf_to_lark import any_to_lark
 
 from ftllm.errors import RequestError
 from ftllm.text.grammar import Grammar, GrammarKind
 from ftllm.text.lark_markers import mark_special_tokens
+from ftllm.text.schema_limits import check_schema
 from ftllm.text.structural_tag import structural_tag_sources
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
 MAX_CHOICES = 10_000
+MAX_RULES = 2000  # llguidance follows a rule's names by recursion
 
 # Between two tokens of JSON: some blanks, or a line break and its indentation. JSON allows any
 # amount, but a small model may never leave it.
 _WHITESPACE = r"[ \t]{1,4}|\r?\n[ \t]{0,64}"
+_RULE = re.compile(r"^[ \t]*[?!]?[A-Za-z_][\w-]*[^\n:]*:", re.MULTILINE)
+_JSON_RULE = re.compile(r"%json\s*(?=\{)")
 # What may stand between thinking and the answer.
 _GAP = r"[ \t\r\n]{1,4}"
 
@@ -84,9 +90,13 @@ def _json_schema(source: str, whitespace: str | None) -> str:
             " an object.",
             param="grammar",
         )
+    check_schema(schema)
     schema.pop("x-guidance", None)  # llguidance's options are not the request's to set
     options = cast("JsonCompileOptions", json_options(whitespace))
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
+    try:
+        return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
+    except (ValueError, RecursionError) as error:  # nested too deeply
+        raise RequestError(f"The schema cannot be read: {error}", param="grammar") from error
 
 
 def _choice(source: str) -> str:
@@ -106,10 +116,25 @@ def _choice(source: str) -> str:
 def _lark(source: str, special_id: SpecialId) -> str:
     if "::=" in source:
         try:
-            return grammar_from("gbnf", source)
-        except ValueError as error:
-            raise RequestError(str(error), param="grammar") from error
+            source = any_to_lark(source)
+        except (ValueError, RecursionError) as error:
+            raise RequestError(f"The GBNF cannot be read: {error}", param="grammar") from error
+    rules = len(_RULE.findall(source))
+    if rules > MAX_RULES:
+        raise RequestError(
+            f"The grammar has {rules} rules; at most {MAX_RULES} are allowed.", param="grammar"
+        )
+    for place in _JSON_RULE.finditer(source):
+        check_schema(_json_at(source, place.end()))
     return LLMatcher.grammar_from_lark(mark_special_tokens(source, special_id))
+
+
+def _json_at(source: str, place: int) -> object:
+    """The JSON that begins there; None where there is none, which llguidance tells the user."""
+    try:
+        return json.JSONDecoder().raw_decode(source, place)[0]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _after_gap(source: str) -> str:

@@ -71,6 +71,7 @@ def _wrap(backend: tokenizers.Tokenizer, files: ModelFolder) -> Tokenizer:
         ),
         prefix_ids=_with_token(prefix, bos, files.flag("add_bos_token"), first=True),
         suffix_ids=_with_token(suffix, eos, files.flag("add_eos_token"), first=False),
+        between_ids=_between(backend, prefix, suffix),
     )
     return Tokenizer(
         backend,
@@ -93,6 +94,8 @@ def _spelling(backend: tokenizers.Tokenizer, folder: Path) -> tuple[Spelling, bo
     kinds = [step.get("type") for step in steps]
     if "ByteLevel" in kinds:
         return Spelling.BYTE_LEVEL, False
+    if "WordPiece" in kinds:
+        return Spelling.WORDPIECE, True
     for step in steps:
         if step.get("type") == "Metaspace":
             prepends = step.get("prepend_scheme", "always") != "never"
@@ -102,7 +105,7 @@ def _spelling(backend: tokenizers.Tokenizer, folder: Path) -> tuple[Spelling, bo
             return Spelling.SENTENCEPIECE, any(step.get("start", 0) > 0 for step in strips)
     raise UnsupportedModelError(
         f"{folder / _TOKENIZER_FILE} decodes by {' + '.join(map(str, kinds)) or 'nothing'}, "
-        "which is not supported; supported: ByteLevel, Metaspace, and Replace of "
+        "which is not supported; supported: ByteLevel, WordPiece, Metaspace, and Replace of "
         f"{SPACE_MARK!r} with ByteFallback"
     )
 
@@ -115,6 +118,18 @@ def _surroundings(backend: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
         if whole[start : start + len(inner)] == inner:
             return whole[:start], whole[start + len(inner) :]
     return [], []
+
+
+def _between(
+    backend: tokenizers.Tokenizer, prefix: Sequence[int], suffix: Sequence[int]
+) -> tuple[int, ...]:
+    """What the post-processor puts between the texts of a pair."""
+    inner: list[int] = backend.encode("a", add_special_tokens=False).ids
+    pair: list[int] = backend.encode("a", "a", add_special_tokens=True).ids
+    start = len(prefix) + len(inner)
+    end = len(pair) - len(suffix) - len(inner)
+    around = (pair[:start], pair[end:])
+    return tuple(pair[start:end]) if around == ([*prefix, *inner], [*inner, *suffix]) else ()
 
 
 def _with_token(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 
 from ftllm.errors import RequestError
+from ftllm.text.schema_limits import check_schema
 
 MAX_STRUCTURES = 256
 _KEYS = frozenset({"type", "structures", "triggers"})
@@ -55,6 +56,7 @@ def _branch(
         schema = {}
     if not isinstance(schema, dict):
         raise _refusal(f"{place}.schema must be a JSON Schema")
+    check_schema(schema)
     trigger = max((text for text in triggers if begin.startswith(text)), key=len, default=None)
     if trigger is None:
         raise _refusal(f"{place}.begin starts with none of the triggers")

@@ -21,6 +21,7 @@ class SpecialTokens:
     special_ids: frozenset[int] = frozenset()  # left out by decode(skip_special_tokens=True)
     prefix_ids: tuple[int, ...] = ()  # before a text, usually BOS or nothing
     suffix_ids: tuple[int, ...] = ()
+    between_ids: tuple[int, ...] = ()  # between the two texts of a pair
 
 
 class Tokenizer:
@@ -104,6 +105,28 @@ class Tokenizer:
         """`ids` with what the model wants around a text (BOS …)."""
         return [*self._special.prefix_ids, *ids, *self._special.suffix_ids]
 
+    def encode_first(self, text: str, count: int) -> list[int]:
+        """At most `count` ids: those of the text's beginning, with what the model wants around it.
+        Raises `RequestError` when there is no room for a token of the text."""
+        special = self._special
+        around = len(special.prefix_ids) + len(special.suffix_ids)
+        ids = self.encode(text, add_special_tokens=False)
+        return [*special.prefix_ids, *_beginning(ids, count - around), *special.suffix_ids]
+
+    def encode_pair(self, first: str, second: str, count: int | None = None) -> list[int]:
+        """Token ids of two texts as one sequence, with what the model wants around and between. Of
+        more than `count` the end of the second text is left out."""
+        special = self._special
+        ids = [
+            *special.prefix_ids,
+            *self.encode(first, add_special_tokens=False),
+            *special.between_ids,
+        ]
+        others = self.encode(second, add_special_tokens=False)
+        if count is not None:
+            others = _beginning(others, count - len(ids) - len(special.suffix_ids))
+        return [*ids, *others, *special.suffix_ids]
+
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids`; ids without a token stand for nothing."""
         data = b"".join(self.visible_bytes(ids, skip_special_tokens=skip_special_tokens))
@@ -136,6 +159,15 @@ class Tokenizer:
 
     def _text_of(self, token_id: int | None) -> str | None:
         return None if token_id is None else self.token_text(token_id)
+
+
+def _beginning(ids: list[int], room: int) -> list[int]:
+    if room < 1:
+        raise RequestError(
+            "The text is to be cut to so few tokens that none of it is left; allow more.",
+            param="truncate_prompt_tokens",
+        )
+    return ids[:room]
 
 
 def _fault(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from enum import Enum
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_CONTINUES = "##"  # BERT's mark of a piece that goes on with the word before
 SPACE_MARK = "\u2581"  # "▁", SentencePiece's visible space
 
 
@@ -14,6 +15,7 @@ class Spelling(Enum):
     """How a vocabulary writes bytes as text."""
 
     BYTE_LEVEL = "byte_level"  # one printable character a byte, the alphabet of GPT-2
+    WORDPIECE = "wordpiece"  # UTF-8, words in pieces, those after the first with "##" in front
     SENTENCEPIECE = "sentencepiece"  # UTF-8 with "▁" for a space and "<0x0A>" for a lone byte
 
 
@@ -77,6 +79,9 @@ class Vocabulary:
                 return bytes([_BYTE_OF[character] for character in piece])
             except KeyError:  # not spelled in the alphabet, so it is text
                 return piece.encode()
+        if self._spelling is Spelling.WORDPIECE:
+            inner = piece.removeprefix(_CONTINUES)
+            return (inner if inner != piece else f" {piece}").encode()
         lone_byte = _BYTE_PIECE.fullmatch(piece)
         if lone_byte:
             return bytes([int(lone_byte[1], 16)])

@@ -32,8 +32,9 @@ py::dict run_trace(Executor& executor, const Graph& graph, const StepInput& inpu
     const int64_t width = graph.width(id);
     if (value == nullptr) {
       value = std::make_unique<std::vector<float>>();
-      const bool slice = static_cast<size_t>(rows) < input.output_rows.size();
-      value->reserve(static_cast<size_t>(width) * (slice ? input.output_rows.size() : rows));
+      const size_t selected = input.output_rows.size() + input.pooled_rows.size();
+      const bool slice = static_cast<size_t>(rows) < selected;
+      value->reserve(static_cast<size_t>(width) * (slice ? selected : rows));
     }
     value->insert(value->end(), data, data + rows * width);
   };
@@ -62,11 +63,12 @@ class PyExecutor {
         executor_(graph, std::move(pool), parse_kv_type(kv_type), kv_blocks, max_tokens,
                   max_sequences) {}
 
-  // Returns (token_ids, logprobs, top_ids, top_logprobs[, values by name]).
+  // Returns (token_ids, logprobs, top_ids, top_logprobs, hidden[, values by name]).
   py::tuple step(const Ints& token_ids, const Ints& row_starts, const Ints& context_lens,
                  const Ints& block_tables, const Ints& output_rows, const Ints& output_targets,
                  const Ints& output_top, const Ints& output_drafts, const py::sequence& samplers,
-                 const std::optional<Ints>& output_masks, const TokenMasks* masks, bool trace) {
+                 const std::optional<Ints>& pooled_rows, const std::optional<Ints>& output_masks,
+                 const TokenMasks* masks, bool trace) {
     const auto outputs = static_cast<int64_t>(output_rows.size());
     int64_t width = 0;
     for (const int32_t top : view(output_top)) width = std::max<int64_t>(width, top);
@@ -74,6 +76,9 @@ class PyExecutor {
     py::array_t<float> logprobs(outputs);
     py::array_t<int32_t> top_ids({outputs, width});
     py::array_t<float> top_logprobs({outputs, width});
+    const std::span<const int32_t> pooled =
+        pooled_rows.has_value() ? view(*pooled_rows) : std::span<const int32_t>();
+    py::array_t<float> hidden({static_cast<int64_t>(pooled.size()), executor_.hidden_width()});
     std::vector<const Sampler*> sampler_views;
     sampler_views.reserve(static_cast<size_t>(outputs));
     for (const py::handle sampler : samplers) {
@@ -88,20 +93,25 @@ class PyExecutor {
                           view(output_targets),
                           view(output_top),
                           view(output_drafts),
+                          pooled,
                           sampler_views,
                           output_masks ? view(*output_masks) : std::span<const int32_t>{},
                           masks};
-    const StepOutput output{tokens.mutable_data(), logprobs.mutable_data(), top_ids.mutable_data(),
-                            top_logprobs.mutable_data(), width};
+    const StepOutput output{tokens.mutable_data(),
+                            logprobs.mutable_data(),
+                            top_ids.mutable_data(),
+                            top_logprobs.mutable_data(),
+                            width,
+                            hidden.mutable_data()};
     if (trace) {
       const py::dict values = run_trace(executor_, *graph_, input, output);
-      return py::make_tuple(tokens, logprobs, top_ids, top_logprobs, values);
+      return py::make_tuple(tokens, logprobs, top_ids, top_logprobs, hidden, values);
     }
     {
       const py::gil_scoped_release release;
       executor_.step(input, output);
     }
-    return py::make_tuple(tokens, logprobs, top_ids, top_logprobs);
+    return py::make_tuple(tokens, logprobs, top_ids, top_logprobs, hidden);
   }
 
   const Executor& executor() const { return executor_; }
@@ -130,7 +140,8 @@ void bind_executor(py::module_& module) {
       .def("step", &PyExecutor::step, py::kw_only(), py::arg("token_ids"), py::arg("row_starts"),
            py::arg("context_lens"), py::arg("block_tables"), py::arg("output_rows"),
            py::arg("output_targets"), py::arg("output_top"), py::arg("output_drafts"),
-           py::arg("samplers"), py::arg("output_masks") = py::none(), py::arg("masks") = py::none(),
+           py::arg("samplers"), py::arg("pooled_rows") = py::none(),
+           py::arg("output_masks") = py::none(), py::arg("masks") = py::none(),
            py::arg("trace") = false)
       .def_property_readonly("isa", [](const PyExecutor& e) { return e.executor().kernels().isa; })
       .def_property_readonly("threads", [](const PyExecutor& e) { return e.executor().threads(); })
@@ -140,6 +151,8 @@ void bind_executor(py::module_& module) {
                              [](const PyExecutor& e) { return e.executor().max_tokens(); })
       .def_property_readonly("max_sequences",
                              [](const PyExecutor& e) { return e.executor().max_sequences(); })
+      .def_property_readonly("hidden_width",
+                             [](const PyExecutor& e) { return e.executor().hidden_width(); })
       .def_property_readonly("workspace_bytes",
                              [](const PyExecutor& e) { return e.executor().workspace_bytes(); });
 }

@@ -58,6 +58,18 @@ void bind_graph(py::module_& module) {
           },
           py::arg("x"), py::arg("weight"), py::arg("eps"))
       .def(
+          "layer_norm",
+          [](Graph& g, ValueId x, const Floats& weight, const Floats& bias, float eps) {
+            return add_layer_norm(g, x, to_vector(weight), to_vector(bias), eps);
+          },
+          py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("eps"))
+      .def(
+          "positions",
+          [](Graph& g, ValueId x, const Floats& table, int64_t first) {
+            return add_positions(g, x, to_vector(table), first);
+          },
+          py::arg("x"), py::arg("table"), py::arg("first"))
+      .def(
           "rope_table",
           [](Graph& g, const std::vector<float>& frequencies, float factor) {
             return g.add_rope_table({frequencies, factor});
@@ -65,10 +77,11 @@ void bind_graph(py::module_& module) {
           py::arg("frequencies"), py::arg("factor"))
       .def("rope", &add_rope, py::arg("x"), py::arg("table"), py::arg("head_dim"))
       .def("attention", &add_attention, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("layer"),
-           py::arg("head_dim"), py::arg("scale"), py::arg("window"))
+           py::arg("head_dim"), py::arg("scale"), py::arg("window"), py::arg("causal") = true)
       .def("add", &add_add, py::arg("a"), py::arg("b"))
       .def("scale", &add_scale, py::arg("x"), py::arg("factor"))
       .def("soft_cap", &add_soft_cap, py::arg("x"), py::arg("limit"))
+      .def("gelu", &add_gelu, py::arg("x"))
       .def(
           "gated",
           [](Graph& g, ValueId gate, ValueId up, const std::string& activation) {
@@ -88,6 +101,7 @@ void bind_graph(py::module_& module) {
           py::arg("top_k"), py::arg("normalize"), py::arg("activation"))
       .def("select_outputs", &add_select_outputs, py::arg("x"))
       .def("set_logits", &Graph::set_logits, py::arg("logits"))
+      .def("set_hidden", &Graph::set_hidden, py::arg("hidden"))
       .def_property_readonly("names",
                              [](const Graph& g) {
                                std::vector<std::string> names;

@@ -140,6 +140,20 @@ Floats rms_norm(const Floats& x, const Floats& weight, float eps) {
   return y;
 }
 
+Floats layer_norm(const Floats& x, const Floats& weight, const Floats& bias, float eps) {
+  require(x.ndim() == 1 && x.size() > 0 && x.size() == weight.size() && x.size() == bias.size(),
+          "x, weight and bias must be (K,)");
+  Floats y = empty_like(x);
+  kernel_table().layer_norm(x.data(), weight.data(), bias.data(), eps, x.size(), y.mutable_data());
+  return y;
+}
+
+Floats gelu(const Floats& x) {
+  Floats y = empty_like(x);
+  kernel_table().gelu(x.data(), x.size(), y.mutable_data());
+  return y;
+}
+
 Floats rotate_half(const Floats& x, const Floats& cos, const Floats& sin) {
   require(cos.size() == sin.size() && 2 * cos.size() <= x.size(), "cos and sin must be (pairs,)");
   Floats y = empty_like(x);
@@ -153,7 +167,7 @@ Floats rotate_half(const Floats& x, const Floats& cos, const Floats& sin) {
 // `split` each chunk of the context in a call of its own, the last one first.
 Floats attention(const std::string& kv_type, const Floats& q, const Floats& k, const Floats& v,
                  const Ints& block_table, int64_t blocks, int64_t position, float scale,
-                 int64_t window, int rows_per_call, int fill, bool split) {
+                 int64_t window, bool causal, int rows_per_call, int fill, bool split) {
   require(q.ndim() == 3 && k.ndim() == 2 && v.ndim() == 2 && q.size() > 0, "q is (T, H, D)");
   const int64_t tokens = k.shape(0);
   const auto head_dim = static_cast<int>(k.shape(1));
@@ -199,6 +213,7 @@ Floats attention(const std::string& kv_type, const Floats& q, const Floats& k, c
         .block_bytes = cache.block_bytes(0),
         .scale = scale,
         .window = window,
+        .end = causal ? 0 : tokens,
         .scratch = scratch.data(),
     };
     if (!split) {
@@ -206,7 +221,7 @@ Floats attention(const std::string& kv_type, const Floats& q, const Floats& k, c
       continue;
     }
     const int64_t begin = task.oldest() / (kAttentionChunk * kKvBlock);
-    const int64_t end = (position + row + task.rows - 1) / (kAttentionChunk * kKvBlock) + 1;
+    const int64_t end = task.newest() / (kAttentionChunk * kKvBlock) + 1;
     const int64_t chunk_floats = task.rows * task.heads * attention_state_floats(head_dim);
     std::vector<float> states(static_cast<size_t>((end - begin) * chunk_floats));
     for (int64_t c = end - 1; c >= begin; --c) {
@@ -237,11 +252,14 @@ void bind_kernels(py::module_& module) {
   m.def("soft_cap", &unary<&KernelTable::soft_cap>, py::arg("x"), py::arg("limit"));
   m.def("scaled_add", &scaled_add, py::arg("x"), py::arg("factor"), py::arg("y"));
   m.def("rms_norm", &rms_norm, py::arg("x"), py::arg("weight"), py::arg("eps"));
+  m.def("layer_norm", &layer_norm, py::arg("x"), py::arg("weight"), py::arg("bias"),
+        py::arg("eps"));
+  m.def("gelu", &gelu, py::arg("x"));
   m.def("rotate_half", &rotate_half, py::arg("x"), py::arg("cos"), py::arg("sin"));
   m.def("attention", &attention, py::kw_only(), py::arg("kv_type"), py::arg("q"), py::arg("k"),
         py::arg("v"), py::arg("block_table"), py::arg("blocks"), py::arg("position"),
-        py::arg("scale"), py::arg("window") = 0, py::arg("rows_per_call") = 1, py::arg("fill") = 0,
-        py::arg("split") = false);
+        py::arg("scale"), py::arg("window") = 0, py::arg("causal") = true,
+        py::arg("rows_per_call") = 1, py::arg("fill") = 0, py::arg("split") = false);
 }
 
 }  // namespace ftllm

@@ -29,7 +29,9 @@ Executor::Executor(std::shared_ptr<const Graph> graph, std::shared_ptr<ThreadPoo
       kernels_(kernel_table()),
       cache_(kv_type, graph_->kv_layers(), kv_blocks),
       limits_{max_tokens, max_sequences, std::min(max_tokens, kOutputSlice), pool_->size()} {
-  if (graph_->logits() < 0) throw Error(Error::Kind::kGraph, "the graph has no logits");
+  if (graph_->logits() < 0 && graph_->hidden() < 0) {
+    throw Error(Error::Kind::kGraph, "the graph has neither logits nor a hidden state");
+  }
   const MemoryPlan plan = plan_memory(*graph_, limits_);
   arena_ = Buffer(static_cast<size_t>(plan.arena_bytes));
   scratch_ = Buffer(static_cast<size_t>(std::max<int64_t>(plan.scratch_bytes, 64)));
@@ -42,8 +44,13 @@ Executor::Executor(std::shared_ptr<const Graph> graph, std::shared_ptr<ThreadPoo
     rope_.emplace_back(static_cast<size_t>(max_tokens) * 2 * table.frequencies.size());
     rows_.rope.push_back(rope_.back().data());
   }
+  if (graph_->logits() < 0) return;
   const auto vocabulary = static_cast<size_t>(graph_->width(graph_->logits()));
   sampling_scratch_.resize(static_cast<size_t>(pool_->size()) * Sampler::scratch_size(vocabulary));
+}
+
+int64_t Executor::hidden_width() const {
+  return graph_->hidden() < 0 ? 0 : graph_->width(graph_->hidden());
 }
 
 int64_t Executor::workspace_bytes() const {
@@ -68,10 +75,12 @@ void Executor::check(const StepInput& input) const {
       input.output_drafts.size() != outputs || input.samplers.size() != outputs) {
     refuse("the output arrays differ in length");
   }
+  if (outputs > 0 && graph_->logits() < 0) refuse("the graph has no logits");
+  if (!input.pooled_rows.empty() && graph_->hidden() < 0) refuse("the graph has no hidden state");
   if (input.row_starts[0] != 0 || input.row_starts[sequences] != tokens) {
     refuse("row_starts do not cover the token rows");
   }
-  const int64_t vocabulary = graph_->width(graph_->logits());
+  const int64_t vocabulary = graph_->vocabulary();
   for (const int32_t id : input.token_ids) {
     if (id < 0 || id >= vocabulary) refuse("token id " + std::to_string(id) + " is no token");
   }
@@ -87,6 +96,9 @@ void Executor::check(const StepInput& input) const {
         refuse("KV block " + std::to_string(block) + " does not exist");
       }
     }
+  }
+  for (const int32_t row : input.pooled_rows) {
+    if (row < 0 || row >= tokens) refuse("pooled row " + std::to_string(row) + " does not exist");
   }
   for (size_t i = 0; i < outputs; ++i) {
     const bool samples = input.output_targets[i] < 0;
@@ -111,10 +123,9 @@ void Executor::check_masks(const StepInput& input) const {
              " does not exist");
     }
   }
-  const int64_t vocabulary = graph_->width(graph_->logits());
-  if (input.masks != nullptr && input.masks->vocab_size() != vocabulary) {
+  if (input.masks != nullptr && input.masks->vocab_size() != graph_->vocabulary()) {
     refuse("the masks are for " + std::to_string(input.masks->vocab_size()) + " tokens, not " +
-           std::to_string(vocabulary));
+           std::to_string(graph_->vocabulary()));
   }
 }
 
@@ -169,6 +180,11 @@ void Executor::run_ops(size_t begin, size_t end, const StepContext& context,
   }
 }
 
+void Executor::select_slice(std::span<const int32_t> rows, size_t first) {
+  rows_.outputs = std::min(limits_.outputs, static_cast<int64_t>(rows.size() - first));
+  rows_.output_rows = rows.data() + first;
+}
+
 void Executor::sample_slice(const StepInput& input, const StepOutput& output, int64_t first) {
   const auto vocabulary = static_cast<size_t>(graph_->width(graph_->logits()));
   const size_t scratch_size = Sampler::scratch_size(vocabulary);
@@ -212,13 +228,18 @@ void Executor::step(const StepInput& input, const StepOutput& output, const Trac
   fill_rope();
   const StepContext context{rows_, values_.data(), scratch_.data(), &cache_, *pool_, kernels_};
   run_ops(0, graph_->first_output_op(), context, trace);
-  const auto outputs = static_cast<int64_t>(input.output_rows.size());
-  for (int64_t first = 0; first < outputs; first += limits_.outputs) {
-    rows_.outputs = std::min(limits_.outputs, outputs - first);
-    rows_.output_rows = input.output_rows.data() + first;
+  for (size_t first = 0; first < input.output_rows.size(); first += limits_.outputs) {
+    select_slice(input.output_rows, first);
     run_ops(graph_->first_output_op(), graph_->ops().size(), context, trace);
     if (input.masks != nullptr) input.masks->wait();
-    sample_slice(input, output, first);
+    sample_slice(input, output, static_cast<int64_t>(first));
+  }
+  for (size_t first = 0; first < input.pooled_rows.size(); first += limits_.outputs) {
+    select_slice(input.pooled_rows, first);
+    run_ops(graph_->first_output_op(), graph_->hidden_end(), context, trace);
+    const auto width = static_cast<size_t>(hidden_width());
+    std::copy_n(values_[static_cast<size_t>(graph_->hidden())],
+                static_cast<size_t>(rows_.outputs) * width, output.hidden + first * width);
   }
 }
 

@@ -26,6 +26,7 @@ struct StepInput {
   std::span<const int32_t> output_targets;
   std::span<const int32_t> output_top;
   std::span<const int32_t> output_drafts;
+  std::span<const int32_t> pooled_rows;
   std::span<const Sampler* const> samplers;
   std::span<const int32_t> output_masks;  // empty: all -1
   const TokenMasks* masks = nullptr;
@@ -39,6 +40,7 @@ struct StepOutput {
   int32_t* top_ids;
   float* top_logprobs;
   int64_t top_width;
+  float* hidden;  // (pooled_rows, hidden_width)
 };
 
 // Runs a graph over its KV cache. One step at a time, from any one thread.
@@ -58,6 +60,7 @@ class Executor {
   int64_t kv_blocks() const { return cache_.blocks(); }
   int64_t max_tokens() const { return limits_.tokens; }
   int64_t max_sequences() const { return limits_.sequences; }
+  int64_t hidden_width() const;  // 0: the graph does not name its hidden state
   int64_t workspace_bytes() const;
 
  private:
@@ -66,6 +69,7 @@ class Executor {
   void locate_rows(const StepInput& input);
   void fill_rope();
   void run_ops(size_t begin, size_t end, const StepContext& context, const Trace* trace) const;
+  void select_slice(std::span<const int32_t> rows, size_t first);
   void sample_slice(const StepInput& input, const StepOutput& output, int64_t first);
 
   std::shared_ptr<const Graph> graph_;

@@ -39,6 +39,13 @@ void Graph::set_logits(ValueId logits) {
   logits_ = logits;
 }
 
+void Graph::set_hidden(ValueId hidden) {
+  require(value(hidden).rows == RowKind::kOutputs,
+          "the hidden state must come after select_outputs");
+  hidden_ = hidden;
+  hidden_end_ = ops_.size();
+}
+
 void Graph::fail(const std::string& message) const {
   throw Error(Error::Kind::kGraph,
               (scope_.empty() ? "graph" : scope_) + " (" + source_ + "): " + message);

@@ -13,7 +13,7 @@
 // A recorded model: values and the operators between them, in order.
 //
 // A value is a float32 matrix (rows, width). Its row count is the only symbolic dimension: the
-// step's tokens, or, after select_outputs, the rows whose logits are wanted.
+// step's tokens, or, after select_outputs, the rows whose logits or hidden states are wanted.
 namespace ftllm {
 
 using ValueId = int32_t;
@@ -114,13 +114,20 @@ class Graph {
   void add_kv_layer(int layer, KvLayer shape);
   void set_first_output_op() { first_output_op_ = ops_.size(); }
   void set_logits(ValueId logits);
+  // The final hidden state is the value recorded last.
+  void set_hidden(ValueId hidden);
+  void set_vocabulary(int64_t tokens) { vocabulary_ = tokens; }
 
   const std::vector<Value>& values() const { return values_; }
   const std::vector<std::unique_ptr<Op>>& ops() const { return ops_; }
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
   const std::vector<KvLayer>& kv_layers() const { return kv_layers_; }
   size_t first_output_op() const { return first_output_op_; }
-  ValueId logits() const { return logits_; }
+  ValueId logits() const { return logits_; }  // -1: the model has no output layer
+  ValueId hidden() const { return hidden_; }  // -1: it was not named
+  // The operators up to here compute the hidden state; those behind only the logits.
+  size_t hidden_end() const { return hidden_end_; }
+  int64_t vocabulary() const { return vocabulary_; }  // rows of the embedding table
 
   // Throws Error that names the scope and source line being recorded.
   [[noreturn]] void fail(const std::string& message) const;
@@ -136,7 +143,10 @@ class Graph {
   std::vector<RopeTable> rope_tables_;
   std::vector<KvLayer> kv_layers_;
   size_t first_output_op_ = 0;
+  size_t hidden_end_ = 0;
   ValueId logits_ = -1;
+  ValueId hidden_ = -1;
+  int64_t vocabulary_ = 0;
 };
 
 }  // namespace ftllm

@@ -23,16 +23,24 @@ ValueId add_linear(Graph& graph, ValueId x, WeightPtr weight, VectorPtr bias);
 // RMS normalization over runs of weight.size() values, which must divide x's width.
 ValueId add_rms_norm(Graph& graph, ValueId x, VectorPtr weight, float eps);
 
+// Layer normalization of whole rows.
+ValueId add_layer_norm(Graph& graph, ValueId x, VectorPtr weight, VectorPtr bias, float eps);
+
+// x plus the row of `table` (positions, width of x) for each token's position + `first`.
+ValueId add_positions(Graph& graph, ValueId x, VectorPtr table, int64_t first);
+
 // Rotary embedding of each head's first 2 · pairs values, as pairs (i, i + pairs).
 ValueId add_rope(Graph& graph, ValueId x, int table, int head_dim);
 
-// Causal attention through the KV cache of `layer`; window 0 = unlimited.
+// Attention through the KV cache of `layer`; window 0 = unlimited. Not causal: every row attends to
+// all rows of its sequence, so that a step must hold the whole sequence.
 ValueId add_attention(Graph& graph, ValueId q, ValueId k, ValueId v, int layer, int head_dim,
-                      float scale, int64_t window);
+                      float scale, int64_t window, bool causal);
 
 ValueId add_add(Graph& graph, ValueId a, ValueId b);
 ValueId add_scale(Graph& graph, ValueId x, float factor);
 ValueId add_soft_cap(Graph& graph, ValueId x, float limit);
+ValueId add_gelu(Graph& graph, ValueId x);
 // activation(gate) · up
 ValueId add_gated(Graph& graph, ValueId gate, ValueId up, Activation activation);
 

@@ -23,7 +23,9 @@ std::vector<Lifetime> lifetimes(const Graph& graph) {
       lives[v].last = i >= boundary && lives[v].first < boundary ? end : i;
     }
   }
-  lives[graph.logits()].last = end;
+  for (const ValueId result : {graph.logits(), graph.hidden()}) {
+    if (result >= 0) lives[result].last = end;
+  }
   return lives;
 }
 

@@ -223,7 +223,7 @@ struct AttentionBlocks {
     const int64_t first =
         task.window > 0 && position >= task.window ? position - task.window + 1 : 0;
     const int64_t l = first - b * kKvBlock;
-    const int64_t h = position + 1 - b * kKvBlock;
+    const int64_t h = (task.end > 0 ? task.end : position + 1) - b * kKvBlock;
     low = static_cast<int>(l < 0 ? 0 : l > kKvBlock ? kKvBlock : l);
     high = static_cast<int>(h < 0 ? 0 : h > kKvBlock ? kKvBlock : h);
   }
@@ -374,7 +374,7 @@ void attention(const AttentionTask& task) noexcept {
   }
   const bool whole = task.states == nullptr;
   const int64_t first = task.oldest() / kKvBlock;
-  const int64_t last = (task.position + task.rows - 1) / kKvBlock;
+  const int64_t last = task.newest() / kKvBlock;
   const int64_t chunk_begin = whole ? first / kAttentionChunk : task.chunk_begin;
   const int64_t chunk_end = whole ? last / kAttentionChunk + 1 : task.chunk_end;
   if (whole) std::memset(blocks.totals, 0, static_cast<size_t>(rows * state_floats) * 4);

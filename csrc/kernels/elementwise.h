@@ -50,6 +50,55 @@ void gelu_mul(const float* gate, const float* up, int64_t count, float* y) noexc
   });
 }
 
+// gelu(x) = x · Φ(x), Φ by the complementary error function: for z = |x| / √2 it is
+// t · (a1 + t · (a2 + …)) · e^−z² with t = 1 / (1 + p · z), error below 1.5e-7 (Abramowitz and
+// Stegun 1964, 7.1.26).
+template <class Isa>
+void gelu(const float* x, int64_t count, float* y) noexcept {
+  map<Isa>(x, x, count, y, [](auto u, auto) {
+    const auto one = Isa::set1(1.0f);
+    const auto magnitude = Isa::max(Isa::sub(Isa::zero(), u), u);
+    const auto z = Isa::mul(magnitude, Isa::set1(0.70710678f));
+    const auto t = Isa::div(one, Isa::fma(z, Isa::set1(0.3275911f), one));
+    auto sum = Isa::set1(1.061405429f);
+    sum = Isa::fma(sum, t, Isa::set1(-1.453152027f));
+    sum = Isa::fma(sum, t, Isa::set1(1.421413741f));
+    sum = Isa::fma(sum, t, Isa::set1(-0.284496736f));
+    sum = Isa::fma(sum, t, Isa::set1(0.254829592f));
+    const auto density = exp<Isa>(Isa::mul(Isa::sub(Isa::zero(), z), z));
+    const auto tail = Isa::mul(Isa::mul(Isa::mul(sum, t), density), Isa::set1(0.5f));
+    // x · (1 − tail) above zero, x · tail below: |x| leaves the sum of relu(x) and −|x| · tail.
+    const auto positive = Isa::max(u, Isa::zero());
+    const auto bounded = Isa::min(Isa::set1(100.0f), magnitude);  // keeps infinity off the tail's 0
+    return Isa::sub(positive, Isa::mul(bounded, tail));
+  });
+}
+
+template <class Isa>
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t columns,
+                float* y) noexcept {
+  auto total = Isa::zero();
+  int64_t i = 0;
+  for (; i + Isa::kLanes <= columns; i += Isa::kLanes) total = Isa::add(total, Isa::load(x + i));
+  if (i < columns) total = Isa::add(total, load_partial<Isa>(x + i, columns - i));
+  const auto mean = Isa::set1(sum_lanes<Isa>(total) / static_cast<float>(columns));
+  map<Isa>(x, x, columns, y, [mean](auto v, auto) { return Isa::sub(v, mean); });
+  auto squares = Isa::zero();
+  for (i = 0; i + Isa::kLanes <= columns; i += Isa::kLanes) {
+    const auto v = Isa::load(y + i);
+    squares = Isa::fma(v, v, squares);
+  }
+  if (i < columns) {
+    const auto v = load_partial<Isa>(y + i, columns - i);
+    squares = Isa::fma(v, v, squares);
+  }
+  const float variance = sum_lanes<Isa>(squares) / static_cast<float>(columns);
+  const auto factor = Isa::set1(1.0f / std::sqrt(variance + eps));
+  map<Isa>(y, weight, columns, y,
+           [factor](auto v, auto w) { return Isa::mul(Isa::mul(v, factor), w); });
+  add<Isa>(y, bias, columns, y);
+}
+
 template <class Isa>
 void rms_norm(const float* x, const float* weight, float eps, int64_t columns, float* y) noexcept {
   auto squares = Isa::zero();

@@ -60,6 +60,7 @@ struct AttentionTask {
   int64_t block_bytes;
   float scale;
   int64_t window;  // attend to the last `window` positions; 0 = all
+  int64_t end;     // every row attends to the positions below; 0 = causal, up to its own
   float* scratch;  // attention_scratch_floats(head_dim)
 
   // Not null: only chunks [chunk_begin, chunk_end), each summed for itself into (rows · heads)
@@ -67,6 +68,9 @@ struct AttentionTask {
   float* states = nullptr;
   int64_t chunk_begin = 0;
   int64_t chunk_end = 0;
+
+  // The last position that the last row attends to.
+  int64_t newest() const { return end > 0 ? end - 1 : position + rows - 1; }
 
   // The first position that the first row attends to.
   int64_t oldest() const { return window > 0 && position >= window ? position - window + 1 : 0; }
@@ -115,11 +119,16 @@ struct KernelTable {
   // y = x / sqrt(mean(x²) + eps) · weight, over `columns` values.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t columns,
                    float* y) noexcept;
+  // y = (x − mean) / sqrt(variance + eps) · weight + bias, over `columns` values.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps,
+                     int64_t columns, float* y) noexcept;
   void (*add)(const float* a, const float* b, int64_t count, float* y) noexcept;
   void (*scale)(const float* x, float factor, int64_t count, float* y) noexcept;
   void (*silu_mul)(const float* gate, const float* up, int64_t count, float* y) noexcept;
   // GELU in its tanh form, times up.
   void (*gelu_mul)(const float* gate, const float* up, int64_t count, float* y) noexcept;
+  // GELU itself, by the normal distribution.
+  void (*gelu)(const float* x, int64_t count, float* y) noexcept;
   // y += factor · x
   void (*scaled_add)(const float* x, float factor, int64_t count, float* y) noexcept;
   // y = limit · tanh(x / limit)

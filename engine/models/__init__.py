@@ -3,7 +3,9 @@
 MODEL_TYPES            values of config.json's model_type that it builds
 GGUF_ARCHITECTURES     values of a GGUF's general.architecture
 GGUF_TENSORS           canonical tensor names to GGUF's
-build(g, c) -> Value   records the model, returns its logits
+build(g, c)            records the model, returns its logits; None when it has no output layer
+configure(c)           optional: the config as this family means it
+CAUSAL                 optional, True without it: no token attends to those after it
 gguf_row_order(c, name)  optional: in which order rows of a GGUF matrix are wanted
 """
 
@@ -27,7 +29,7 @@ class Family(Protocol):
     GGUF_ARCHITECTURES: tuple[str, ...]
     GGUF_TENSORS: Mapping[str, str]
 
-    def build(self, g: Graph, c: ModelConfig) -> Value: ...
+    def build(self, g: Graph, c: ModelConfig) -> Value | None: ...
 
 
 def families() -> tuple[Family, ...]:
@@ -49,6 +51,17 @@ def find_family(model_type: str, *, from_gguf: bool) -> Family:
     raise UnsupportedModelError(
         f"{kind} {model_type!r} is not supported; supported are {', '.join(sorted(known))}"
     )
+
+
+def configure(family: Family, c: ModelConfig) -> ModelConfig:
+    """The config as the family means it."""
+    change = getattr(family, "configure", None)
+    return c if change is None else cast(ModelConfig, change(c))
+
+
+def is_causal(family: Family) -> bool:
+    """Whether no token of the family's models attends to those after it."""
+    return bool(getattr(family, "CAUSAL", True))
 
 
 def row_order(family: Family, c: ModelConfig, name: str) -> RowOrder | None:

@@ -61,10 +61,12 @@ def _layer(
         return x + norm(h, f"{prefix}.post_feedforward_layernorm", c.hidden_size)
 
 
-def build(g: Graph, c: ModelConfig) -> Value:
+def build(g: Graph, c: ModelConfig) -> Value | None:
     offset = 0.0 if c.from_gguf else 1.0  # GGUF stores 1 + weight
     if c.extra.has("attn_logit_softcapping"):
         raise UnsupportedModelError("attn_logit_softcapping is set, which is not supported")
+    if c.extra.flag("use_bidirectional_attention", default=False):
+        raise UnsupportedModelError("use_bidirectional_attention is set, which is not supported")
     c = replace(c, activation="gelu_tanh")  # GGUF does not say
 
     def norm(x: Value, name: str, size: int) -> Value:
@@ -85,6 +87,6 @@ def build(g: Graph, c: ModelConfig) -> Value:
         )
         x = _layer(g, c, x, f"model.layers.{i}", spec, norm)
     logits = lm_head(g, c, norm(g.output(x), "model.norm", c.hidden_size))
-    if c.extra.has("final_logit_softcapping"):
+    if logits is not None and c.extra.has("final_logit_softcapping"):
         logits = g.soft_cap(logits, c.extra.number("final_logit_softcapping", above=0.0))
     return logits

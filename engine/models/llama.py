@@ -29,7 +29,7 @@ def gguf_row_order(c: ModelConfig, name: str) -> RowOrder | None:
     return np.ascontiguousarray(rows.swapaxes(1, 2)).reshape(-1)
 
 
-def build(g: Graph, c: ModelConfig) -> Value:
+def build(g: Graph, c: ModelConfig) -> Value | None:
     divisors = None
     if c.from_gguf and g.weights.has("rope_freqs.weight"):
         divisors = g.vector("rope_freqs.weight", c.head_dim // 2).astype(np.float64)

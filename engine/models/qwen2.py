@@ -25,7 +25,7 @@ def layer_windows(c: ModelConfig) -> tuple[int, ...]:
     return tuple(window if i >= first else 0 for i in range(c.num_layers))
 
 
-def build(g: Graph, c: ModelConfig) -> Value:
+def build(g: Graph, c: ModelConfig) -> Value | None:
     table = g.rope_table(rope_frequencies(c, rope_parameters(c)))
     windows = layer_windows(c)
 

@@ -29,5 +29,5 @@ def attention_specs(g: Graph, c: ModelConfig) -> Callable[[int], AttentionSpec]:
     )
 
 
-def build(g: Graph, c: ModelConfig) -> Value:
+def build(g: Graph, c: ModelConfig) -> Value | None:
     return pre_norm_decoder(g, c, attention_specs(g, c))

@@ -37,7 +37,7 @@ def mixture(g: Graph, c: ModelConfig, x: Value, prefix: str) -> Value:
         )
 
 
-def build(g: Graph, c: ModelConfig) -> Value:
+def build(g: Graph, c: ModelConfig) -> Value | None:
     return pre_norm_decoder(
         g, c, attention_specs(g, c), lambda layer: mixture if is_sparse(c, layer) else gated_mlp
     )

@@ -1,4 +1,4 @@
-"""GET /health: is the engine alive and getting on?"""
+"""GET /health: /live and /ready at once, with figures."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ def create_router(services: Services) -> APIRouter:
 
     @router.get("/health", responses=answers(Health))
     async def health() -> Response:
-        """200 while the engine takes requests and finishes steps, else 503 with the reason."""
+        """200 while the server is live and ready, else 503 with the reason."""
+        now = time.monotonic()
         stats = services.model.engine.stats()
-        reason = services.engine_problem(time.monotonic())
+        reason = services.ready_problem(now)
         body = {
             "status": "ok" if reason is None else "unhealthy",
             "reason": reason,
+            "live": services.live_problem(now) is None,
+            "ready": reason is None,
+            "draining": services.drain.draining,
             "running": stats.running,
             "waiting": stats.waiting,
             "kv_blocks_used": stats.kv_blocks_used,

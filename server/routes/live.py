@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -16,9 +18,10 @@ def create_router(services: Services) -> APIRouter:
 
     @router.get("/live", responses=answers(Status))
     async def live() -> Response:
-        """200 as long as the engine's thread runs, however busy it is; else 503."""
-        if services.model.engine.stats().alive:
+        """200 while the engine finishes steps or has nothing to do; else 503 with the reason."""
+        problem = services.live_problem(time.monotonic())
+        if problem is None:
             return json_response({"status": "ok"})
-        return json_response({"status": "The engine has stopped."}, status=503)
+        return json_response({"status": problem}, status=503)
 
     return router

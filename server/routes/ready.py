@@ -18,8 +18,9 @@ def create_router(services: Services) -> APIRouter:
 
     @router.get("/ready", responses=answers(Status))
     async def ready() -> Response:
-        """200 while the engine takes requests and finishes steps; else 503 with the reason."""
-        problem = services.engine_problem(time.monotonic())
+        """200 while requests are welcome: the engine is live, the queue has room, and the server is
+        not shutting down; else 503 with the reason."""
+        problem = services.ready_problem(time.monotonic())
         if problem is None:
             return json_response({"status": "ok"})
         return json_response({"status": problem}, status=503)

@@ -40,6 +40,6 @@ def create_router(services: Services) -> APIRouter:
 def _settings(settings: ServerSettings) -> dict[str, object]:
     """Without the keys."""
     body = asdict(settings)
-    del body["api_keys"], body["admin_api_keys"]
+    del body["api_keys"], body["admin_api_keys"], body["metrics_keys"]
     body["api_key_files"] = [str(path) for path in settings.api_key_files]
     return body

@@ -104,6 +104,9 @@ class Status(BaseModel):
 class Health(BaseModel):
     status: Literal["ok", "unhealthy"]
     reason: str | None
+    live: bool
+    ready: bool
+    draining: bool
     running: int
     waiting: int
     kv_blocks_used: int

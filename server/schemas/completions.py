@@ -15,7 +15,7 @@ from ftllm.server.schemas.sampling import SamplingFields
 PromptInput = str | list[int]
 
 
-def _prompt_list(value: object) -> list[PromptInput]:
+def prompt_list(value: object) -> list[PromptInput]:
     """Every accepted spelling as a list of prompts, each a text or a list of token ids."""
     if isinstance(value, str):
         return [value]
@@ -38,7 +38,7 @@ def _is_id_list(value: object) -> bool:
 Prompts = Annotated[
     list[PromptInput],
     BeforeValidator(
-        _prompt_list, json_schema_input_type=str | list[str] | list[int] | list[list[int]]
+        prompt_list, json_schema_input_type=str | list[str] | list[int] | list[list[int]]
     ),
     Field(min_length=1),
 ]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fake_executor import FakeExecutor, expected_tokens
+from fake_executor import HIDDEN, FakeExecutor, expected_tokens
 from scheduler_driver import FAKE_SAMPLER
 
 from ftllm.engine.engine import Engine
@@ -90,6 +90,7 @@ def make_engine(
         max_batched_tokens=executor.max_batched_tokens,
         max_queue=max_queue,
         vocab_size=executor.vocab_size,
+        embedding_size=HIDDEN,
     )
     return Engine(executor, config, sampler_factory=sampler_factory, mask_filler=mask_filler)
 

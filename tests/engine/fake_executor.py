@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from ftllm.engine.matcher import MaskRows
 from ftllm.engine.params import SamplingParams
 from ftllm.engine.plan import ALL_EXCLUDED, StepPlan, StepResult
 
 MASK = 2**64 - 1
+HIDDEN = 4  # values of a hidden state
 
 
 def mix(*values: int) -> int:
@@ -122,6 +124,11 @@ def most_likely(logits: int, count: int, vocab_size: int) -> list[int]:
     return order[: max(count, 0)]
 
 
+def hidden_state(logits: int) -> npt.NDArray[np.float32]:
+    """(HIDDEN,) of the row with these logits; so uneven that the order of sums matters."""
+    return np.array([mix(logits, place) % 99_991 / 7919 for place in range(HIDDEN)], np.float32)
+
+
 @dataclass
 class FakeExecutor:
     """Checks every plan against the contract of `StepPlan`, then computes it."""
@@ -166,8 +173,13 @@ class FakeExecutor:
             for place, token in enumerate(most_likely(logits[row], top, self.vocab_size)):
                 top_ids[index, place] = token
                 top_logprobs[index, place] = logprob(logits[row], token)
+        hidden = [hidden_state(logits[row]) for row in plan.pooled_rows.tolist()]
         return StepResult(
-            np.array(tokens, np.int32), np.array(logprobs, np.float32), top_ids, top_logprobs
+            np.array(tokens, np.int32),
+            np.array(logprobs, np.float32),
+            top_ids,
+            top_logprobs,
+            np.array(hidden, np.float32).reshape(-1, HIDDEN),
         )
 
     def _mask(self, plan: StepPlan, index: int) -> list[int] | None:
@@ -180,7 +192,7 @@ class FakeExecutor:
 
     def _write(self, plan: StepPlan) -> dict[int, int]:
         """Store each row's digest; returns the logits of the output rows."""
-        wanted = set(plan.output_rows.tolist())
+        wanted = {*plan.output_rows.tolist(), *plan.pooled_rows.tolist()}
         logits: dict[int, int] = {}
         size = self.block_size
         for seq, start in enumerate(plan.context_lens.tolist()):
@@ -210,6 +222,7 @@ class FakeExecutor:
             plan.output_targets,
             plan.output_top,
             plan.output_drafts,
+            plan.pooled_rows,
             plan.output_masks,
         )
         for array in arrays:
@@ -229,7 +242,11 @@ class FakeExecutor:
         assert plan.output_drafts.shape == (outputs,)
         assert plan.output_masks.shape == (outputs,)
         assert len(plan.samplers) == outputs
-        assert (np.diff(plan.output_rows) > 0).all()
+        again = np.diff(plan.output_rows) == 0  # a row with several targets
+        assert (np.diff(plan.output_rows) >= 0).all()
+        assert (plan.output_targets[1:][again] >= 0).all()
+        assert (np.diff(plan.pooled_rows) > 0).all()
+        assert ((plan.pooled_rows >= 0) & (plan.pooled_rows < rows)).all()
         assert ((plan.output_rows >= 0) & (plan.output_rows < rows)).all()
         assert ((plan.output_top >= -1) & (plan.output_top <= 20)).all()
         self._check_drafts(plan)

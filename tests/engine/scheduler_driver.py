@@ -45,6 +45,7 @@ class SchedulerDriver:
         *,
         max_model_len: int = 1000,
         prefix_caching: bool = True,
+        causal: bool = True,
         chain_hash: ChainHash = chain_hash,
         make_drafter: Callable[[Request], Drafter | None] = lambda _: None,
     ) -> None:
@@ -54,6 +55,7 @@ class SchedulerDriver:
             max_batch=executor.max_batch,
             max_batched_tokens=executor.max_batched_tokens,
             vocab_size=executor.vocab_size,
+            causal=causal,
         )
         self.limits = EngineLimits.of(config, executor)
         cache = PrefixCache(self.limits.block_size, chain_hash=chain_hash)
@@ -66,7 +68,7 @@ class SchedulerDriver:
     def add(self, request: Request) -> None:
         self.requests[request.request_id] = request
         self.events[request.request_id] = []
-        sampler = make_sampler(FAKE_SAMPLER, request)
+        sampler = None if request.pooling else make_sampler(FAKE_SAMPLER, request)
         drafter = self.make_drafter(request)
         grammar = request.params.grammar
         matcher = None if grammar is None else grammar.matcher()

@@ -32,6 +32,7 @@ REQUIRED = (
     *("input", "query", "documents", "text_1", "text_2"),
 )
 MOST_FIELDS = 4
+LEAST = 3  # requests of a kind, however slow the machine
 
 
 class _TimeIsUpError(Exception):
@@ -47,8 +48,8 @@ class Findings:
 
 
 def explore(url: str, *, examples: int, seconds: float, patience: float) -> Findings:
-    """Up to `examples` requests of each kind to each operation, in `seconds` at most. One that
-    takes longer than `patience` seconds is given up, as a client would."""
+    """Up to `examples` requests of each kind to each operation: LEAST, and more while `seconds`
+    last. One that takes longer than `patience` seconds is given up, as by a client."""
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
     findings = Findings()
@@ -69,6 +70,8 @@ def _explore(
     deadline: float,
     patience: float,
 ) -> None:
+    sent = 0
+
     @settings(
         max_examples=examples,
         deadline=None,
@@ -81,8 +84,10 @@ def _explore(
     def run(case: Case, data: strategies.DataObject) -> None:
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and case.body:
             case.body = data.draw(_few_fields(case.body))
+        nonlocal sent
+        sent += 1
         _send(case, findings, patience)
-        if time.monotonic() >= deadline:  # making up another one takes long, too
+        if sent >= LEAST and time.monotonic() >= deadline:  # making up another one takes long, too
             raise _TimeIsUpError
 
     # Unsatisfiable: where nothing can be wrong, as in a GET without parameters.

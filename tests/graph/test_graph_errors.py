@@ -132,7 +132,7 @@ def test_an_unknown_activation_lists_the_known() -> None:
 
 def test_a_graph_without_logits_cannot_run() -> None:
     recording = Recording(normal(8, 32))
-    with pytest.raises(GraphError, match="no logits"):
+    with pytest.raises(GraphError, match="neither logits nor a hidden state"):
         executor(recording.core)
 
 

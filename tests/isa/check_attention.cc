@@ -24,11 +24,13 @@ struct Case {
   int tokens;
   int rows;  // of queries, at the last positions
   int64_t window;
+  bool causal = true;
 
   std::string name() const {
     return std::string(kTypeNames[type]) + ", head_dim " + std::to_string(head_dim) + ", " +
            std::to_string(heads) + " heads, " + std::to_string(tokens) + " tokens, " +
-           std::to_string(rows) + " rows, window " + std::to_string(window);
+           std::to_string(rows) + " rows, window " + std::to_string(window) +
+           (causal ? "" : ", not causal");
   }
 };
 
@@ -72,6 +74,7 @@ std::vector<float> attend(const KernelTable& kernels, const Case& c, const uint8
                                .block_bytes = 2 * bytes,
                                .scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
                                .window = c.window,
+                               .end = c.causal ? 0 : c.tokens,
                                .scratch = scratch.floats()});
   }
   return out;
@@ -107,6 +110,9 @@ void check_attention(const Tables& tables, Report& report) {
     }
     for (const int tokens : {1, 31, 32, 33}) {
       check_case(tables, {type, 32, 2, tokens, std::min(tokens, 5), 0}, report);
+    }
+    for (const int tokens : {1, 33, 75}) {
+      check_case(tables, {type, 32, 2, tokens, std::min(tokens, 40), 0, false}, report);
     }
     for (const int64_t window : {1, 31, 33, 50}) {
       check_case(tables, {type, 32, 2, 80, 11, window}, report);

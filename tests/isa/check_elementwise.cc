@@ -72,6 +72,7 @@ void check_maps(const Tables& tables, int64_t count, Report& report) {
   map("scale", 0, [&](T t, auto* x, auto*, float* y) { t.scale(x, 0.3f, count, y); });
   map("silu_mul", 1e-6, [&](T t, auto* x, auto* z, float* y) { t.silu_mul(x, z, count, y); });
   map("gelu_mul", 1e-6, [&](T t, auto* x, auto* z, float* y) { t.gelu_mul(x, z, count, y); });
+  map("gelu", 1e-6, [&](T t, auto* x, auto*, float* y) { t.gelu(x, count, y); });
   map("scaled_add", 1e-6, [&](T t, auto* x, auto*, float* y) { t.scaled_add(x, -1.7f, count, y); });
   map("soft_cap", 2e-6, [&](T t, auto* x, auto*, float* y) { t.soft_cap(x, 2.0f, count, y); });
 }
@@ -87,6 +88,12 @@ void check_elementwise(const Tables& tables, Report& report) {
         tables, x, weight, 1e-6, "rms_norm",
         [&](const KernelTable& t, const float* a, const float* w, float* y) {
           t.rms_norm(a, w, 1e-6f, count, y);
+        },
+        report);
+    compare(
+        tables, x, weight, 1e-6, "layer_norm",
+        [&](const KernelTable& t, const float* a, const float* w, float* y) {
+          t.layer_norm(a, w, w, 1e-6f, count, y);
         },
         report);
     // cos in the first half of the second operand, sin in the other.

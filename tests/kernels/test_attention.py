@@ -64,6 +64,7 @@ class Inputs:
         kv_type: str,
         *,
         window: int = 0,
+        causal: bool = True,
         rows_per_call: int = 1,
         fill: int = 0,
         rows: slice = slice(None),
@@ -79,6 +80,7 @@ class Inputs:
             position=self.position + (rows.start or 0),
             scale=self.scale,
             window=window,
+            causal=causal,
             rows_per_call=rows_per_call,
             fill=fill,
             split=split,
@@ -201,3 +203,19 @@ def test_a_broken_query_is_seen() -> None:
     assert np.isnan(found[1, 0]).all()
     found[1, 0] = clean[1, 0]
     np.testing.assert_array_equal(found, clean)
+
+
+@pytest.mark.parametrize("tokens", [1, 31, 32, 33, 75])
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+def test_not_causal(kv_type: str, tokens: int) -> None:
+    """Every row sees all tokens, whatever block they are in, and whatever shares its call."""
+    inputs = Inputs(tokens=tokens, rows=tokens, heads=2, head_dim=32, seed=tokens)
+    alone = inputs.run(kv_type, causal=False)
+    k, v = stored(inputs.k, kv_type), stored(inputs.v, kv_type)
+    scores = np.einsum("thd,sd->ths", inputs.q.astype(np.float64), k) * inputs.scale
+    p = np.exp(scores - scores.max(axis=2, keepdims=True))
+    expected = (p / p.sum(axis=2, keepdims=True)) @ v
+    assert np.abs(alone - expected).max() <= 2e-5 * np.abs(v).max()
+    for rows_per_call in (3, 16):
+        found = inputs.run(kv_type, causal=False, rows_per_call=rows_per_call)
+        np.testing.assert_array_equal(found, alone)

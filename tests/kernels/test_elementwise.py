@@ -125,6 +125,36 @@ def test_rms_norm_extremes() -> None:
     assert np.isnan(_core.kernels.rms_norm(broken, ones, 1e-6)).all()
 
 
+@pytest.mark.parametrize("count", _COUNTS)
+def test_layer_norm(count: int) -> None:
+    x, weight, bias = values(count, 1) + 3, values(count, 2), values(count, 3)
+    found = _core.kernels.layer_norm(x, weight, bias, 1e-5)
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean()) / np.sqrt(wide.var() + 1e-5) * weight + bias
+    # A large mean costs the bits that it takes.
+    assert (np.abs(found - expected) <= 4e-6 * (np.abs(weight) + np.abs(bias))).all()
+    constant = _core.kernels.layer_norm(np.full(count, 2.5, np.float32), weight, bias, 1e-12)
+    np.testing.assert_array_equal(constant, bias)
+
+
+@pytest.mark.parametrize("count", _COUNTS)
+def test_gelu(count: int) -> None:
+    x = values(count)
+    expected = [v * 0.5 * (1.0 + math.erf(v / math.sqrt(2.0))) for v in x.astype(np.float64)]
+    # The approximation's error is relative to x, not to the result.
+    assert (np.abs(_core.kernels.gelu(x) - expected) <= 2e-7 * np.abs(x) + 1e-7).all()
+
+
+def test_gelu_extremes() -> None:
+    found = _core.kernels.gelu(_EXTREMES)
+    expected = [v * 0.5 * (1.0 + math.erf(v / math.sqrt(2.0))) for v in _EXTREMES.tolist()]
+    assert (np.abs(found - expected) <= 3e-7 * np.abs(expected) + 1e-6).all()
+    ends = _core.kernels.gelu(np.array([np.inf, -np.inf, np.nan], np.float32))
+    assert ends[0] == np.inf
+    assert ends[1] == 0.0
+    assert np.isnan(ends[2])
+
+
 @pytest.mark.parametrize("pairs", [1, 8, 12, 16, 32, 60])
 def test_rotate_half(pairs: int) -> None:
     """What lies beyond the rotated pairs is left alone."""
@@ -138,12 +168,13 @@ def test_rotate_half(pairs: int) -> None:
     np.testing.assert_array_equal(found[2 * pairs :], x[2 * pairs :])
 
 
-@pytest.mark.parametrize("name", ["silu", "gelu", "soft_cap"])
+@pytest.mark.parametrize("name", ["silu", "gelu", "exact_gelu", "soft_cap"])
 def test_a_value_has_the_same_bits_wherever_it_stands(name: str) -> None:
     """In a full vector and in the tail of an odd length."""
     kernels: dict[str, Callable[[Float32Array], Float32Array]] = {
         "silu": lambda x: _core.kernels.silu_mul(x, x),
         "gelu": lambda x: _core.kernels.gelu_mul(x, x),
+        "exact_gelu": _core.kernels.gelu,
         "soft_cap": lambda x: _core.kernels.soft_cap(x, 30.0),
     }
     x = values(64)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ftllm.engine.pooling import TokenScoresParams
 from ftllm.engine.request import (
     Event,
     FinishedEvent,
@@ -18,9 +21,11 @@ from ftllm.engine.request import (
     TokensEvent,
 )
 from ftllm.engine.stats import EngineStats
+from ftllm.engine.step_log import StepTime, StepTimes
 from ftllm.errors import EngineStoppedError
 
 Script = Callable[[Request], Sequence[int]]
+EMBEDDING_SIZE = 8
 CACHED_TOKENS = 3  # what every FinishedEvent claims
 
 
@@ -37,6 +42,20 @@ def logprobs_of(token_id: int, top: int, chosen: float = -0.5) -> TokenLogprobs:
     """The chosen token at -0.5, then its successors at -1.5, -2.5 …"""
     likely = tuple((token_id + place, chosen - place) for place in range(top))
     return TokenLogprobs(token_id, chosen, likely)
+
+
+def pooled_values(request: Request) -> tuple[float, ...]:
+    """How often each remainder by EMBEDDING_SIZE occurs among the prompt's ids, as a unit vector.
+    The first of scored tokens is the likelier the more ids are even."""
+    ids = request.prompt_ids
+    if isinstance(request.pooling, TokenScoresParams):
+        even = sum(token_id % 2 == 0 for token_id in ids)
+        return tuple(-1.0 - place * even for place in range(len(request.pooling.token_ids)))
+    assert request.pooling is not None
+    counts = [sum(token_id % EMBEDDING_SIZE == rest for token_id in ids) for rest in range(8)]
+    kept = counts[: request.pooling.dimensions]
+    length = math.sqrt(sum(count * count for count in kept)) or 1.0
+    return tuple(array("f", [count / length for count in kept]))
 
 
 class FakeEngine:
@@ -59,6 +78,12 @@ class FakeEngine:
         self.aborted: list[str] = []
         self.cache_resets = 0
         self.steps = 0
+        self.step_times: list[StepTime] = []
+        self.mask_seconds: list[float] = []
+        self.prompt_tokens = 0
+        self.generated_tokens = 0
+        self.max_live = 0  # what its statistics say
+        self.queue_seconds = 0.0  # what its answers claim
         self.shut_down = False
         self._live: dict[str, _Live] = {}
         self._changed = threading.Condition()
@@ -106,6 +131,11 @@ class FakeEngine:
     def reset_prefix_cache(self) -> None:
         self.cache_resets += 1
 
+    def take_step_times(self) -> StepTimes:
+        steps, self.step_times = self.step_times, []
+        masks, self.mask_seconds = self.mask_seconds, []
+        return StepTimes(steps, masks)
+
     def stats(self) -> EngineStats:
         live = len(self._live)
         return EngineStats(
@@ -120,14 +150,15 @@ class FakeEngine:
             preemptions=0,
             steps=self.steps,
             failed_steps=0,
-            prompt_tokens=0,
-            generated_tokens=0,
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=self.generated_tokens,
             finished_stop=0,
             finished_length=0,
             finished_aborted=0,
             finished_error=0,
             rejected=0,
             last_step_at=self.last_step_at,
+            max_live=self.max_live,
         )
 
     @property
@@ -156,6 +187,7 @@ class FakeEngine:
     def _step(self) -> None:
         self.steps += 1
         self.last_step_at = time.monotonic()
+        self.step_times.append(StepTime(self.step_seconds, len(self._live)))
         for live in list(self._live.values()):
             request_id = live.request.request_id
             if request_id in self.aborted:
@@ -166,18 +198,24 @@ class FakeEngine:
                 self._advance(live)
 
     def _advance(self, live: _Live) -> None:
+        if live.request.pooling is not None:
+            self._finish(live, FinishReason.STOP, [], values=pooled_values(live.request))
+            return
         params = live.request.params
         events: list[Event] = []
         if not live.prefilled and params.prompt_logprobs is not None:
             ids = live.request.prompt_ids
             known = [logprobs_of(token_id, params.prompt_logprobs) for token_id in ids[1:]]
             events.append(PromptLogprobsEvent(live.request.request_id, (None, *known)))
+        if not live.prefilled:
+            self.prompt_tokens += len(live.request.prompt_ids)
         live.prefilled = True
         if not live.script:
             self._finish(live, FinishReason.STOP, events)
             return
         token_id = live.script.pop(0)
         live.sent += 1
+        self.generated_tokens += 1
         logprobs = None
         if params.logprobs is not None:
             logprobs = (logprobs_of(token_id, params.logprobs, self.logprob_of(token_id)),)
@@ -190,7 +228,12 @@ class FakeEngine:
             live.sink(events)
 
     def _finish(
-        self, live: _Live, reason: FinishReason, events: list[Event], error: str | None = None
+        self,
+        live: _Live,
+        reason: FinishReason,
+        events: list[Event],
+        error: str | None = None,
+        values: tuple[float, ...] | None = None,
     ) -> None:
         del self._live[live.request.request_id]
         events.append(
@@ -203,6 +246,8 @@ class FakeEngine:
                 error=error,
                 drafted_tokens=self.drafts[0],
                 accepted_tokens=self.drafts[1],
+                values=values,
+                queue_seconds=self.queue_seconds if live.prefilled else None,
             )
         )
         live.sink(events)

@@ -8,15 +8,19 @@ import tokenizers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
+from ftllm.engine.pooling import PoolingMethod
 from ftllm.engine.request import Request
+from ftllm.model_facts import ModelFacts
+from ftllm.pooling_profile import PoolingProfile
 from ftllm.text.chat_template import ChatTemplate
 from ftllm.text.grammar_compiler import GrammarCompiler
 from ftllm.text.tokenizer import SpecialTokens, Tokenizer
 from ftllm.text.vocabulary import Spelling, Vocabulary, byte_alphabet
 
-from .fake_engine import FakeEngine
+from .fake_engine import EMBEDDING_SIZE, FakeEngine
 
 BOS, EOS = 256, 257
+BETWEEN = (EOS, BOS)  # the texts of a pair
 HELLO, WORLD = 258, 259  # longer than a byte: "Hello" and " world"; only ever generated
 FIRST_MARKER = 260
 MAX_MODEL_LEN = 500
@@ -49,6 +53,7 @@ def byte_tokenizer(*markers: str) -> Tokenizer:
         eos_token_ids=frozenset({EOS}),
         special_ids=frozenset({BOS, EOS}),
         prefix_ids=(BOS,),
+        between_ids=BETWEEN,
     )
     return Tokenizer(backend, vocabulary, special)
 
@@ -71,6 +76,17 @@ class FakeDefaults:
     repetition_penalty: float | None = None
 
 
+FACTS = ModelFacts(
+    isa="scripted",
+    threads=3,
+    weight_formats=("int8", "float32"),
+    kv_dtype="float16",
+    kv_block_size=32,
+    prefix_caching=True,
+    startup_seconds={"fetch": 0.5, "weights": 2.0},
+)
+
+
 @dataclass(frozen=True, slots=True)
 class FakeModel:
     engine: FakeEngine
@@ -82,8 +98,14 @@ class FakeModel:
     max_model_len: int = MAX_MODEL_LEN
     defaults: FakeDefaults = FakeDefaults()
     eos_token_ids: frozenset[int] = frozenset({EOS})
+    pooling: PoolingProfile = field(
+        default_factory=lambda: PoolingProfile(
+            method=PoolingMethod.LAST, normalize=True, size=EMBEDDING_SIZE
+        )
+    )
     summary: tuple[str, ...] = ("model    tiny/model: scripted",)
     model_type: str = "tiny"
+    facts: ModelFacts = FACTS
     grammars: GrammarCompiler = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,8 +8,10 @@ import pytest
 from ftllm.engine.params import SamplingParams
 from ftllm.engine.request import Event, Request, Sink, TokensEvent
 from ftllm.engine.stats import EngineStats
+from ftllm.engine.step_log import StepTimes
 from ftllm.server.bridge import EngineBridge, Mailbox
 from ftllm.server.errors import ClientDisconnectedError
+from ftllm.server.metrics.request_metrics import RequestMetrics
 
 
 class ManualEngine:
@@ -32,6 +34,9 @@ class ManualEngine:
     def stats(self) -> EngineStats:
         raise AssertionError("nobody asks")
 
+    def take_step_times(self) -> StepTimes:
+        return StepTimes((), ())
+
 
 def request(name: str) -> Request:
     return Request(request_id=name, prompt_ids=(1,), params=SamplingParams())
@@ -45,7 +50,7 @@ def test_a_step_of_64_requests_wakes_the_loop_once() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         engine = ManualEngine()
-        bridge = EngineBridge(engine)
+        bridge = EngineBridge(engine, RequestMetrics(max_model_len=100))
         boxes = [Mailbox() for _ in range(64)]
         for number, box in enumerate(boxes):
             bridge.submit(request(f"r{number}"), box, number)
@@ -77,7 +82,7 @@ def test_a_step_of_64_requests_wakes_the_loop_once() -> None:
 def test_no_event_is_lost_between_threads() -> None:
     async def scenario() -> None:
         engine = ManualEngine()
-        bridge = EngineBridge(engine)
+        bridge = EngineBridge(engine, RequestMetrics(max_model_len=100))
         box = Mailbox()
         bridge.submit(request("r"), box, 0)
 
@@ -120,7 +125,7 @@ def test_closing_a_mailbox_wakes_its_reader() -> None:
 
 def test_events_after_the_loop_is_gone_are_harmless() -> None:
     engine = ManualEngine()
-    bridge = EngineBridge(engine)
+    bridge = EngineBridge(engine, RequestMetrics(max_model_len=100))
 
     async def scenario(name: str) -> None:
         bridge.submit(request(name), Mailbox(), 0)

@@ -15,6 +15,9 @@ def test_a_running_engine(api: Api) -> None:
     assert response.json() == {
         "status": "ok",
         "reason": None,
+        "live": True,
+        "ready": True,
+        "draining": False,
         "running": 0,
         "waiting": 0,
         "kv_blocks_used": 0,

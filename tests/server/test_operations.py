@@ -41,7 +41,7 @@ def test_live_and_ready(api: Api, engine: FakeEngine) -> None:
         assert "stopped" in response.json()["status"]
 
 
-def test_a_stalled_engine_is_live_but_not_ready(model: FakeModel, engine: FakeEngine) -> None:
+def test_a_stalled_engine_is_neither_live_nor_ready(model: FakeModel, engine: FakeEngine) -> None:
     app = create_app(model, ServerSettings(stall_timeout=0.01))
     engine.go.clear()
 
@@ -51,10 +51,11 @@ def test_a_stalled_engine_is_live_but_not_ready(model: FakeModel, engine: FakeEn
             request = asyncio.create_task(client.post("/v1/completions", json={"prompt": "x"}))
             await asyncio.sleep(0.1)
             engine.last_step_at = time.monotonic() - 5
-            assert (await client.get("/live")).status_code == 200
-            ready = await client.get("/ready")
-            assert ready.status_code == 503
-            assert "no step" in ready.json()["status"]
+            for path in ("/live", "/ready"):
+                response = await client.get(path)
+                assert response.status_code == 503
+                assert "no step" in response.json()["status"]
+            assert (await client.get("/health")).json()["live"] is False
             engine.go.set()
             await request
 

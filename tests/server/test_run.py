@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
+TESTS = str(Path(__file__).parent.parent)
 PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -20,23 +22,16 @@ from server.fake_model import FakeModel
 from ftllm.server.run import serve
 from ftllm.server.settings import ServerSettings
 
-engine = FakeEngine(lambda _: [65] * 300, step_seconds=0.005)
-serve(FakeModel(engine), ServerSettings(port=0))
+engine = FakeEngine(lambda _: [65] * 300, step_seconds={step_seconds})
+code = serve(FakeModel(engine), ServerSettings(port=0, drain_timeout={drain_timeout}))
 print("shut down:", engine.shut_down, "live:", engine.live, flush=True)
+sys.exit(code)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_streams_finish(number: signal.Signals) -> None:
-    tests = str(Path(__file__).parent.parent)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(tests=tests)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        cwd=tests,  # where no folder is called ftllm
-    )
+    process = _start(step_seconds=0.005, drain_timeout=30)
     try:
         url = _wait_for_url(process)
         body = {"prompt": "a", "stream": True, "max_tokens": 300}
@@ -57,6 +52,73 @@ def test_a_signal_lets_streams_finish(number: signal.Signals) -> None:
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_what_cannot_finish_is_told_so(signals: int) -> None:
+    """After the timeout with exit code 4, after a second signal with that of the signal."""
+    process = _start(step_seconds=0.05, drain_timeout=5 if signals == 1 else 60)
+    try:
+        url = _wait_for_url(process)
+        body = {"prompt": "a", "stream": True, "max_tokens": 300}  # 15 s
+        with httpx.stream("POST", f"{url}/v1/completions", json=body) as response:
+            lines = response.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            refused = httpx.post(f"{url}/v1/completions", json=body)  # it listens still
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "draining"
+            assert httpx.get(f"{url}/ready").status_code == 503
+            assert httpx.get(f"{url}/live").status_code == 200
+            if signals == 2:
+                process.send_signal(signal.SIGTERM)
+            text = "\n".join(lines)
+        assert text.rstrip().endswith("data: [DONE]")
+        assert text.count("event: error") == 1
+        assert '"code":"engine_stopped"' in text
+        out, log = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == (4 if signals == 1 else 128 + signal.SIGTERM), log
+    assert out == "shut down: True live: 0\n"
+    assert "1 requests are ended" in log
+    assert "Traceback" not in log
+
+
+HUNG_PROGRAM = """
+import sys, threading
+sys.path.insert(0, {tests!r})
+from server.fake_engine import FakeEngine
+from server.fake_model import FakeModel
+from ftllm.server.run import serve
+from ftllm.server.settings import ServerSettings
+
+class HungEngine(FakeEngine):
+    def shutdown(self):
+        threading.Event().wait()
+
+engine = HungEngine(lambda _: [65] * 300)
+engine.go.clear()
+serve(FakeModel(engine), ServerSettings(port=0))
+"""
+
+
+def test_a_step_that_never_ends_cannot_keep_the_process() -> None:
+    process = _run(HUNG_PROGRAM.format(tests=TESTS))
+    try:
+        url = _wait_for_url(process)
+        with httpx.stream("POST", f"{url}/v1/completions", json={"prompt": "a", "stream": True}):
+            for _ in range(2):
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.2)
+            _, log = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + signal.SIGTERM, log
+    assert "does not end" in log
+
+
 GUARDED_PROGRAM = """
 import sys
 from pathlib import Path
@@ -72,15 +134,9 @@ serve(FakeModel(FakeEngine(lambda _: [65])), settings)
 
 
 def test_sighup_reads_key_files_again(tmp_path: Path) -> None:
-    tests, file = str(Path(__file__).parent.parent), tmp_path / "keys"
+    file = tmp_path / "keys"
     file.write_text("old")
-    process = subprocess.Popen(
-        [sys.executable, "-c", GUARDED_PROGRAM.format(tests=tests, file=str(file))],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        cwd=tests,
-    )
+    process = _run(GUARDED_PROGRAM.format(tests=TESTS, file=str(file)))
     try:
         url = _wait_for_url(process)
 
@@ -100,6 +156,21 @@ def test_sighup_reads_key_files_again(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 0
+
+
+def _start(*, step_seconds: float, drain_timeout: float) -> subprocess.Popen[str]:
+    return _run(PROGRAM.format(tests=TESTS, step_seconds=step_seconds, drain_timeout=drain_timeout))
+
+
+def _run(program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        cwd=TESTS,  # where no folder is called ftllm
+    )
 
 
 def _wait_for_line(process: subprocess.Popen[str], part: str) -> None:

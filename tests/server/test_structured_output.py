@@ -14,6 +14,7 @@ from ftllm.engine.matcher import TokenMatcher
 from ftllm.errors import RequestError
 from ftllm.server.app import create_app
 from ftllm.server.grammars import Grammars
+from ftllm.server.metrics.histogram import Histogram
 from ftllm.server.schemas.structured_output import StructuredOutputs
 from ftllm.server.settings import ServerSettings
 from ftllm.text.grammar import Grammar
@@ -215,7 +216,7 @@ def test_a_request_that_is_given_up_does_not_stop_others_from_waiting(model: Fak
             return super()._compile(grammar)
 
     compiler = GatedCompiler(byte_tokenizer(), vocab_size=300, eos_token_ids=frozenset({257}))
-    grammars = Grammars(compiler, timeout=10)
+    grammars = Grammars(compiler, timeout=10, seconds=Histogram((1.0,)))
     grammar = Grammar.regex("ab")
 
     async def run() -> None:
@@ -235,7 +236,7 @@ def test_a_request_that_is_given_up_does_not_stop_others_from_waiting(model: Fak
 
 
 def test_errors_name_the_field_of_each_request(model: FakeModel) -> None:
-    grammars = Grammars(model.grammars, timeout=10)
+    grammars = Grammars(model.grammars, timeout=10, seconds=Histogram((1.0,)))
     for param in ("guided_regex", "structured_outputs"):
         with pytest.raises(RequestError) as caught:
             asyncio.run(grammars.compiled(replace(Grammar.regex("("), param=param)))

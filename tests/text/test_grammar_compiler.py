@@ -149,7 +149,7 @@ def test_a_grammar_that_is_too_large_is_refused(walker: Walker) -> None:
     with pytest.raises(RequestError, match="1048576"):
         Grammar.regex("a" * (1 << 20) + "b")
     properties = {f"key{n}": {"type": "string"} for n in range(30_000)}
-    with pytest.raises(RequestError, match=r"too (large|big)"):
+    with pytest.raises(RequestError, match="30000 properties"):
         walker.compiler.compile(Grammar.json_schema({"properties": properties}))
 
 

@@ -194,6 +194,27 @@ class TestDamage:
 
     def test_another_kind(self, tmp_path: Path) -> None:
         backend = _byte_level()
-        backend.decoder = decoders.WordPiece()
-        with pytest.raises(UnsupportedModelError, match=r"by WordPiece.*supported: ByteLevel"):
+        backend.decoder = decoders.CTC()
+        with pytest.raises(UnsupportedModelError, match=r"by CTC.*supported: ByteLevel"):
             load_tokenizer(_folder(tmp_path, backend))
+
+
+def test_wordpiece(tmp_path: Path) -> None:
+    """Ids: 0 [UNK], 1 [CLS], 2 [SEP], then "un" "##want" "##ed" "ship"."""
+    pieces = ["[UNK]", "[CLS]", "[SEP]", "un", "##want", "##ed", "ship"]
+    ids = {piece: place for place, piece in enumerate(pieces)}
+    backend = tokenizers.Tokenizer(models.WordPiece(vocab=ids, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    backend.add_special_tokens(["[UNK]", "[CLS]", "[SEP]"])
+    tokenizer = load_tokenizer(_folder(tmp_path, backend))
+    assert tokenizer.encode("Unwanted ship?") == [1, 3, 4, 5, 6, 0, 2]
+    assert tokenizer.decode([1, 3, 4, 5, 6, 2]) == "unwanted ship"
+    assert tokenizer.token_text(4) == "want"
+    assert tokenizer.encode_pair("ship", "un") == [1, 6, 2, 2, 3, 2]

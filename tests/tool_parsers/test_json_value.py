@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftllm.tool_parsers.json_value import JsonPassage
 
+finite = st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=12,
 )
@@ -31,6 +36,7 @@ def passed(text: str, size: int, *, close: bool = False) -> tuple[str, bool, str
     return "".join(parts), whole, waiting
 
 
+@settings(deadline=None)
 @given(values, st.integers(1, 9), st.booleans(), st.sampled_from([None, 2]))
 def test_valid_json_comes_out_as_it_went_in(
     value: object, size: int, ascii_only: bool, indent: int | None
@@ -58,6 +64,7 @@ def test_slips_with_one_reading_are_mended(text: str, mended: str, size: int) ->
     json.loads(out)
 
 
+@settings(deadline=None)
 @given(values.filter(lambda value: isinstance(value, dict | list)), st.data())
 def test_what_ends_early_is_closed_to_valid_json(value: object, data: st.DataObject) -> None:
     text = json.dumps({"key": value})

@@ -14,6 +14,7 @@ struct Shape {
   int head_dim;
   float scale;
   int64_t window;
+  bool causal;
 };
 
 // Query rows of one sequence that are computed together for one KV head.
@@ -81,7 +82,7 @@ class AttentionOp final : public Op {
   }
 
   int64_t chunk_end(const StepContext& step, const Tile& tile) const {
-    return (step.rows.positions[tile.row] + tile.rows - 1) / kChunkTokens + 1;
+    return task(step, tile, 0, nullptr).newest() / kChunkTokens + 1;
   }
 
   // Each chunk of each tile and head is an item of its own.
@@ -156,6 +157,11 @@ class AttentionOp final : public Op {
     });
   }
 
+  // The position behind the sequence's last row.
+  static int64_t end_of(const StepRows& rows, int32_t sequence) {
+    return int64_t{rows.positions[rows.row_starts[sequence + 1] - 1]} + 1;
+  }
+
   AttentionTask task(const StepContext& step, const Tile& tile, int part, float* scratch) const {
     const KvCache& cache = *step.cache;
     const int kv_head = part / splits_;
@@ -179,6 +185,7 @@ class AttentionOp final : public Op {
         .block_bytes = cache.block_bytes(shape_.layer),
         .scale = shape_.scale,
         .window = shape_.window,
+        .end = shape_.causal ? 0 : end_of(step.rows, tile.sequence),
         .scratch = scratch,
     };
   }
@@ -193,7 +200,7 @@ class AttentionOp final : public Op {
 }  // namespace
 
 ValueId add_attention(Graph& graph, ValueId q, ValueId k, ValueId v, int layer, int head_dim,
-                      float scale, int64_t window) {
+                      float scale, int64_t window, bool causal) {
   graph.require(
       head_dim >= 16 && head_dim % 16 == 0 && head_dim <= 512,
       "head_dim is " + std::to_string(head_dim) + "; it must be a multiple of 16 from 16 to 512");
@@ -209,7 +216,8 @@ ValueId add_attention(Graph& graph, ValueId q, ValueId k, ValueId v, int layer, 
                     static_cast<int>(kv_width / head_dim),
                     head_dim,
                     scale,
-                    window};
+                    window,
+                    causal};
   graph.add_kv_layer(layer, {shape.kv_heads, head_dim});
   const ValueId y = graph.add_value(RowKind::kTokens, q_width);
   graph.add_op(std::make_unique<AttentionOp>(q, k, v, y, shape));

@@ -8,7 +8,11 @@ namespace {
 
 constexpr ValueId kNone = -1;
 
-enum class Kind : uint8_t { kAdd, kScale, kSoftCap, kSiluMul, kGeluMul };
+enum class Kind : uint8_t { kAdd, kScale, kSoftCap, kGelu, kSiluMul, kGeluMul };
+
+constexpr bool is_binary(Kind kind) {
+  return kind == Kind::kAdd || kind == Kind::kSiluMul || kind == Kind::kGeluMul;
+}
 
 // y = op(a, b), or op(a) with a parameter, value by value.
 class ElementwiseOp final : public Op {
@@ -36,6 +40,8 @@ class ElementwiseOp final : public Op {
           return kernels.scale(a + at, factor_, count, y + at);
         case Kind::kSoftCap:
           return kernels.soft_cap(a + at, factor_, count, y + at);
+        case Kind::kGelu:
+          return kernels.gelu(a + at, count, y + at);
         case Kind::kSiluMul:
           return kernels.silu_mul(a + at, b + at, count, y + at);
         case Kind::kGeluMul:
@@ -53,8 +59,7 @@ class ElementwiseOp final : public Op {
 
 ValueId record(Graph& graph, Kind kind, ValueId a, ValueId b, float factor) {
   const Value& first = graph.value(a);
-  const bool binary = kind != Kind::kScale && kind != Kind::kSoftCap;
-  if (binary) {
+  if (is_binary(kind)) {
     const Value& second = graph.value(b);
     graph.require(first.width == second.width && first.rows == second.rows,
                   "operands differ: " + first.name + " has width " + std::to_string(first.width) +
@@ -80,6 +85,8 @@ ValueId add_scale(Graph& graph, ValueId x, float factor) {
 ValueId add_soft_cap(Graph& graph, ValueId x, float limit) {
   return record(graph, Kind::kSoftCap, x, kNone, limit);
 }
+
+ValueId add_gelu(Graph& graph, ValueId x) { return record(graph, Kind::kGelu, x, kNone, 0.0f); }
 
 ValueId add_gated(Graph& graph, ValueId gate, ValueId up, Activation activation) {
   const Kind kind = activation == Activation::kSilu ? Kind::kSiluMul : Kind::kGeluMul;

@@ -29,6 +29,7 @@ class EmbeddingOp final : public Op {
 
 ValueId add_embedding(Graph& graph, WeightPtr table, float factor) {
   const ValueId y = graph.add_value(RowKind::kTokens, table->columns());
+  graph.set_vocabulary(table->rows());
   graph.add_op(std::make_unique<EmbeddingOp>(std::move(table), factor, y));
   return y;
 }

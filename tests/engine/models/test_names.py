@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ftllm.engine.models import families
-from ftllm.engine.names import TensorNames
+from ftllm.engine.names import TensorNames, model_prefix
 
 _PATTERNS = {
     "model.embed_tokens": "token_embd",
@@ -32,6 +32,25 @@ def test_patterns_translate_stems_and_keep_the_last_component(
 def test_without_patterns_names_stay() -> None:
     name = "model.layers.3.mlp.up_proj.weight"
     assert TensorNames()(name) == name
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["model.embed_tokens.weight", "lm_head.weight"], "model."),
+        (["embed_tokens.weight", "norm.weight"], ""),
+        (["language_model.model.embed_tokens.weight"], "language_model.model."),
+        (["bert.embeddings.word_embeddings.weight"], "bert."),
+        (["embeddings.word_embeddings.weight"], ""),
+        (["a.embed_tokens.weight", "b.embed_tokens.weight"], "model."),
+        (["norm.weight"], "model."),
+    ],
+)
+def test_the_prefix_of_a_bare_model(names: list[str], expected: str) -> None:
+    prefix = model_prefix(names)
+    assert prefix == expected
+    assert TensorNames(prefix=prefix)("model.norm.weight") == f"{expected}norm.weight"
+    assert TensorNames(prefix=prefix)("lm_head.weight") == "lm_head.weight"
 
 
 def test_no_type_or_architecture_belongs_to_two_families() -> None:
