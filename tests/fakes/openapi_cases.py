@@ -35,6 +35,10 @@ MOST_FIELDS = 4
 LEAST = 3  # requests of a kind, however slow the machine
 
 
+class _TimeIsUpError(Exception):
+    """Ends the search at one operation."""
+
+
 @dataclass(slots=True)
 class Findings:
     """`statuses` counts answers by operation and status; 0 = the client stopped waiting."""
@@ -81,11 +85,13 @@ def _explore(
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and case.body:
             case.body = data.draw(_few_fields(case.body))
         nonlocal sent
-        if sent < LEAST or time.monotonic() < deadline:
-            sent += 1
-            _send(case, findings, patience)
+        sent += 1
+        _send(case, findings, patience)
+        if sent >= LEAST and time.monotonic() >= deadline:  # making up another one takes long, too
+            raise _TimeIsUpError
 
-    with suppress(Unsatisfiable):  # where nothing can be wrong, as in a GET without parameters
+    # Unsatisfiable: where nothing can be wrong, as in a GET without parameters.
+    with suppress(Unsatisfiable, _TimeIsUpError):
         run()
 
 
