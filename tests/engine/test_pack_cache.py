@@ -232,6 +232,7 @@ def test_each_panel_layout_has_its_own_file(
 
 _OTHER_PROCESS = """
 import sys
+sys.path.append(sys.argv.pop())  # at the end: this tree's folder ftllm/ is not the package
 from dataclasses import replace
 from pathlib import Path
 from ftllm import _core
@@ -252,9 +253,9 @@ def test_other_instruction_sets_take_only_their_own_layout(
 ) -> None:
     start(model, folder)
     layout = subprocess.run(
-        [sys.executable, "-c", _OTHER_PROCESS, str(model), str(folder)],
+        [sys.executable, "-c", _OTHER_PROCESS, str(model), str(folder), str(_ROOT)],
         env={**os.environ, "FTLLM_ISA": isa},
-        cwd=_ROOT,
+        cwd=model.parent,
         capture_output=True,
         text=True,
         check=True,
