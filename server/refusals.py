@@ -11,9 +11,9 @@ from ftllm.server.schemas.completions import CompletionRequest
 from ftllm.server.schemas.sampling import SamplingFields
 
 
-def refuse_stream_options(body: SamplingFields) -> None:
-    """As OpenAI does."""
-    if body.stream_options is not None and not body.stream:
+def refuse_stream_options(stream_options: object, *, stream: bool | None) -> None:
+    """As OpenAI does, when there are options and no stream."""
+    if stream_options is not None and not stream:
         raise RequestError(
             "stream_options is only allowed together with stream; set stream to true.",
             param="stream_options",

@@ -377,13 +377,14 @@ void attention(const AttentionTask& task) noexcept {
   const int64_t last = task.newest() / kKvBlock;
   const int64_t chunk_begin = whole ? first / kAttentionChunk : task.chunk_begin;
   const int64_t chunk_end = whole ? last / kAttentionChunk + 1 : task.chunk_end;
-  if (whole) std::memset(blocks.totals, 0, static_cast<size_t>(rows * state_floats) * 4);
+  if (whole)
+    std::memset(blocks.totals, 0, static_cast<size_t>(rows * state_floats) * sizeof(float));
   for (int64_t c = chunk_begin; c < chunk_end; ++c) {
     const int64_t begin = c * kAttentionChunk;
     const int64_t end = begin + kAttentionChunk;
     blocks.run_chunk(first > begin ? first : begin, last + 1 < end ? last + 1 : end);
     float* states = whole ? blocks.totals : task.states + (c - chunk_begin) * rows * state_floats;
-    if (!whole) std::memset(states, 0, static_cast<size_t>(rows * state_floats) * 4);
+    if (!whole) std::memset(states, 0, static_cast<size_t>(rows * state_floats) * sizeof(float));
     blocks.add_to(states);
   }
   if (whole) finish_rows<Isa>(task, blocks.totals);

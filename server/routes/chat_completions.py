@@ -33,7 +33,7 @@ def create_router(services: Services) -> APIRouter:
     async def create_chat_completion(request: Request) -> Response:
         body = await services.bodies.read(request, ChatCompletionRequest)
         services.check_model(body.model)
-        refuse_stream_options(body)
+        refuse_stream_options(body.stream_options, stream=body.stream)
         refuse_unsupported_sampling(body)
         refuse_unsupported_chat(body)
         turn = chat_turn(body, services.model)

@@ -41,7 +41,7 @@ def create_router(services: Services) -> APIRouter:
     async def create_completion(request: Request) -> Response:
         body = await services.bodies.read(request, CompletionRequest)
         services.check_model(body.model)
-        refuse_stream_options(body)
+        refuse_stream_options(body.stream_options, stream=body.stream)
         refuse_unsupported_sampling(body)
         refuse_unsupported_completion(body)
         _check_choices(body, limit=services.settings.max_choices)

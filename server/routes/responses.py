@@ -10,6 +10,7 @@ from ftllm.errors import RequestError
 from ftllm.server.errors import ErrorReply, RefusedError
 from ftllm.server.json_text import json_response
 from ftllm.server.openapi import answers, json_body
+from ftllm.server.refusals import refuse_stream_options
 from ftllm.server.response_items import item_page
 from ftllm.server.responses_frames import ResponseFrames
 from ftllm.server.responses_run import earlier_items, start_response
@@ -33,11 +34,7 @@ def create_router(services: Services) -> APIRouter:
     async def create_response(request: Request) -> Response:
         body = await services.bodies.read(request, ResponsesRequest)
         services.check_model(body.model)
-        if body.stream_options is not None and not body.stream:
-            raise RequestError(
-                "stream_options is only allowed together with stream; set stream to true.",
-                param="stream_options",
-            )
+        refuse_stream_options(body.stream_options, stream=body.stream)
         request_id = request.state.request_id
         run = await start_response(services, body, request_id=request_id)
         if body.stream:
