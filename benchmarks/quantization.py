@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from float32_copy import matrix_columns, write_float32_copy
 from next_token import PASSAGE, Distance, Float32Array, Model, Passage, Reference, library_passages
-from peers import HERE, PEER, peer_environment
+from peer_environments import LLAMA_CPP, environment
 from report import print_markdown, print_report
 
 from ftllm.progress import SilentProgress
@@ -48,7 +48,7 @@ DTYPES = (
     "int4z64", "int4z", "int4", "q8_0", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1", "q4_0",
     "iq4_nl", "iq4_xs", "mxfp4", "nvfp4", "q3_k", "q2_k",
 )  # fmt: skip
-_WORKER = str(HERE / "logits_worker_llama_cpp.py")
+_WORKER = str(Path(__file__).with_name("logits_worker_llama_cpp.py"))
 
 
 class Results:
@@ -176,7 +176,7 @@ class Measurement:
 
     def _peer(self) -> str:
         if self._peer_python is None:
-            self._peer_python = peer_environment()
+            self._peer_python = environment(LLAMA_CPP)
         return self._peer_python
 
     def _file(self, form: str) -> Path:
@@ -222,7 +222,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--formats", nargs="+", default=[*GGUF_TYPES, *DTYPES])
     parser.add_argument("--tokens", type=int, default=4 * PASSAGE, help=f"up to whole {PASSAGE}s")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer_python", help=f"a Python that has {PEER}")
+    parser.add_argument("--peer_python", help=f"a Python that has {LLAMA_CPP}")
     parser.add_argument("--folder", type=Path, help="for files and results")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--json", action="store_true")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ftllm.engine.weights import dtype_warning
 from ftllm.errors import CheckpointError, OptionError
 from ftllm.model_facts import ModelFacts, PhaseClock
 from ftllm.pooling_profile import PoolingProfile, check_pooling, find_profile
-from ftllm.progress import Progress
+from ftllm.progress import Progress, ProgressTask
 from ftllm.sources.cache import cache_root
 from ftllm.sources.resolve import resolve
 from ftllm.text.chat_template import ChatTemplate
@@ -32,6 +33,8 @@ from ftllm.text.hf_tokenizer import load_tokenizer
 from ftllm.text.tokenizer import Tokenizer
 
 _PACK_FOLDER = "packed"
+
+_Text = tuple[Tokenizer, ChatTemplate | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +115,21 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         )
     checkpoint = open_checkpoint(files.path)
     try:
-        with clock.phase("tokenizer"):
-            tokenizer = _tokenizer(checkpoint, files.path, options.ori)
-            template = _chat_template(tokenizer, options.chat_template)
         total = sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
-        with clock.phase("weights"), progress.task("Loading weights", total, "B") as task:
-            built = build_model(
-                checkpoint,
-                build_options,
-                on_bytes=task.advance,
-                original_config=None if options.ori is None else read_config(options.ori),
-            )
+        # A vocabulary takes one core as long as the weights of a small model take all of them.
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="tokenizer") as reader,
+            progress.task("Loading weights", total, "B") as task,
+        ):
+            text = reader.submit(_read_text, checkpoint, files.path, options, clock)
+            with clock.phase("weights"):
+                built = build_model(
+                    checkpoint,
+                    build_options,
+                    on_bytes=_advance_unless_failed(task, text),
+                    original_config=None if options.ori is None else read_config(options.ori),
+                )
+            tokenizer, template = text.result()
         profile = find_profile(
             checkpoint,
             options.ori or (files.path if files.path.is_dir() else None),
@@ -197,6 +204,25 @@ def _build_options(options: LoadOptions) -> BuildOptions:
         pack_cache=options.pack_cache,
         pack_folder=cache_root(options.cache_dir) / _PACK_FOLDER,
     )
+
+
+def _read_text(
+    checkpoint: Checkpoint, path: Path, options: LoadOptions, clock: PhaseClock
+) -> _Text:
+    with clock.phase("tokenizer"):
+        tokenizer = _tokenizer(checkpoint, path, options.ori)
+        return tokenizer, _chat_template(tokenizer, options.chat_template)
+
+
+def _advance_unless_failed(task: ProgressTask, text: Future[_Text]) -> Callable[[int], None]:
+    """Counts on `task`; raises the error of `text` as soon as that has failed."""
+
+    def advance(count: int) -> None:
+        if text.done():
+            text.result()
+        task.advance(count)
+
+    return advance
 
 
 def _tokenizer(checkpoint: Checkpoint, path: Path, ori: Path | None) -> Tokenizer:

