@@ -20,7 +20,7 @@ from ftllm.engine.block_tables import BlockTables
 from ftllm.engine.engine_config import EngineLimits
 from ftllm.engine.matcher import TokenMatcher
 from ftllm.engine.plan import ALL_EXCLUDED, StepPlan
-from ftllm.engine.plan_builder import Chunk, build_plan
+from ftllm.engine.plan_builder import Chunk, build_plan, prefill_chunk
 from ftllm.engine.prefix_cache import PrefixCache
 from ftllm.engine.readout import Readout
 from ftllm.engine.request import (
@@ -90,14 +90,17 @@ class Scheduler:
         """The next step, or None when there is no work. `commit` or `rollback` must follow."""
         assert self._step is None, "the last step was neither committed nor rolled back"
         self._make_room()
-        decodes = [seq for seq in self.running if seq.pending == 1]
+        decodes: list[Sequence] = []
+        started: list[Sequence] = []
+        for seq in self.running:
+            (decodes if seq.decodes else started).append(seq)
         budget = self._limits.max_batched_tokens - len(decodes)
         chunks: list[Chunk] = []
-        prefills = self._prefills()
+        prefills = self._prefills(started)
         while budget > 0 and (seq := next(prefills, None)) is not None:
             if self._limits.whole_prompts and seq.pending > budget:
                 break  # it is the first of the next step
-            chunks.append(Chunk(seq, min(seq.pending, budget)))
+            chunks.append(prefill_chunk(seq, min(seq.pending, budget)))
             budget -= chunks[-1].rows
         chunks = [*self._with_drafts(decodes, budget), *chunks]
         if not chunks:
@@ -112,7 +115,7 @@ class Scheduler:
         events: Deliveries = {}
         row = pooled_row = 0
         for chunk in self._take_step(plan):
-            seq, samples = chunk.seq, chunk.samples
+            seq, rows, samples, _ = chunk
             if seq.pooler is not None:
                 pooled, scored = len(chunk.pooled(seq.pooler)), len(chunk.scored(seq.pooler))
                 seq.pooler.add(readout.hidden[pooled_row : pooled_row + pooled])
@@ -120,18 +123,18 @@ class Scheduler:
                     values = seq.pooler.values(readout.target_logprobs(row, scored))
                     events[seq.request.request_id] = [self._finish_pooled(chunk, values)]
                 else:
-                    self._advance(seq, chunk.rows)
+                    self._advance(seq, rows)
                 pooled_row += pooled
                 row += scored
                 continue
-            for _ in range(seq.targets(chunk.rows)):
+            for _ in range(seq.targets(rows)):
                 self._add_prompt_logprobs(seq, readout, row)
                 row += 1
             if samples:
                 events[seq.request.request_id] = self._add_tokens(chunk, readout, row)
                 row += samples
             else:
-                self._advance(seq, chunk.rows)
+                self._advance(seq, rows)
         return events
 
     def rollback(self, plan: StepPlan, error: str) -> Deliveries:
@@ -171,9 +174,9 @@ class Scheduler:
         seq.restart()
         insort(self.waiting, seq, key=_ORDER)
 
-    def _prefills(self) -> Iterator[Sequence]:
-        """Running prefills in order, and waiting sequences, admitted when it is their turn."""
-        for seq in [seq for seq in self.running if seq.pending > 1]:
+    def _prefills(self, started: list[Sequence]) -> Iterator[Sequence]:
+        """Those that have started, and waiting sequences, admitted when it is their turn."""
+        for seq in started:
             while (first := self._admit(before=seq)) is not None:
                 yield first
             yield seq
@@ -201,13 +204,13 @@ class Scheduler:
         price = row_price(len(decodes))
         budget = min(budget, MAX_STEP_DRAFTS) if price < 1 else 0
         if budget < 1:
-            yield from [Chunk(seq, 1) for seq in decodes]
+            yield from [Chunk(seq, 1, 1) for seq in decodes]
             return
         for place, seq in enumerate(decodes):
             share = -(-budget // (len(decodes) - place))
             drafts = () if seq.drafter is None else self._drafts(seq, seq.drafter, share, price)
             budget -= len(drafts)
-            yield Chunk(seq, 1, drafts)
+            yield Chunk(seq, 1, 1 + len(drafts), drafts)
 
     def _drafts(self, seq: Sequence, drafter: Drafter, most: int, price: float) -> Items[int]:
         most = min(
@@ -262,9 +265,8 @@ class Scheduler:
         seq = chunk.seq
         stops, matcher = seq.request.params.stop_token_ids, seq.matcher
         assert seq.sampler is not None, "a pooled sequence samples"
-        for token, draft in zip(
-            readout.token_ids[row : row + chunk.samples], (*chunk.drafts, _NO_DRAFT), strict=True
-        ):
+        sampled = readout.token_ids[row : row + chunk.samples]
+        for token, draft in zip(sampled, (*chunk.drafts, _NO_DRAFT), strict=True):
             if token < 0:
                 return _end_without_token(token, matcher)
             seq.sampler.accept(token)

@@ -59,8 +59,13 @@ class Sequence:
 
     @property
     def pending(self) -> int:
-        """Tokens to compute before the next can be sampled: 1 when it decodes."""
+        """Tokens to compute before the next can be sampled."""
         return len(self.tokens) - self.num_computed
+
+    @property
+    def decodes(self) -> bool:
+        """One token is left to compute, and the next is sampled behind it."""
+        return len(self.tokens) - self.num_computed == 1 and self.pooler is None
 
     def targets(self, rows: int) -> int:
         """How many of its next `rows` rows give a prompt token's log-probability."""
