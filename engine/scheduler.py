@@ -97,10 +97,10 @@ class Scheduler:
         budget = self._limits.max_batched_tokens - len(decodes)
         chunks: list[Chunk] = []
         prefills = self._prefills(started)
-        while budget > 0 and (seq := next(prefills, None)) is not None:
-            if self._limits.whole_prompts and seq.pending > budget:
+        while budget > 0 and (prefill := next(prefills, None)) is not None:
+            if self._limits.whole_prompts and prefill.pending > budget:
                 break  # it is the first of the next step
-            chunks.append(prefill_chunk(seq, min(seq.pending, budget)))
+            chunks.append(prefill_chunk(prefill, min(prefill.pending, budget)))
             budget -= chunks[-1].rows
         chunks = [*self._with_drafts(decodes, budget), *chunks]
         if not chunks:
