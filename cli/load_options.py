@@ -207,6 +207,15 @@ def load_options(
             rich_help_panel=MEMORY_PANEL,
         ),
     ] = 256,
+    max_queue_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max_queue_tokens",
+            min=0,
+            help="Prompt tokens that may wait; a request beyond that is refused. 0 = any number.",
+            rich_help_panel=MEMORY_PANEL,
+        ),
+    ] = 0,
     no_prefix_cache: Annotated[
         bool,
         typer.Option(
@@ -269,6 +278,7 @@ def load_options(
         max_batch=max_batch,
         max_batched_tokens=max_batched_tokens,
         max_queue=max_queue,
+        max_queue_tokens=max_queue_tokens,
         prefix_caching=not no_prefix_cache,
         speculative=speculative,
         pooling=pooling,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftllm import _core
 from ftllm.engine.engine_config import EngineConfig, EngineLimits
@@ -67,12 +67,14 @@ class Engine:
         self._step_log = StepLog()
         self._masks = None if mask_filler is None else MaskWorker(mask_filler, self._step_log)
         self._thread: threading.Thread | None = None
-        # Guards the four fields below; also signals the engine's thread that something arrived.
+        # Guards the fields below; also signals the engine's thread that something arrived.
         self._wakeup = threading.Condition()
         self._inbox: list[_Live | str | _Reset] = []  # submits, ids to abort …, as they arrived
         self._live: dict[str, _Live] = {}
         self._stopped = ""  # why no more requests are taken
         self._rejected = 0
+        self._accepted_tokens = 0  # of all prompts that came
+        self._dropped_tokens = 0  # of those that ended without having run
         self._finish_rate = FinishRate()
         self._steps = 0
         self._failed_steps = 0
@@ -119,7 +121,7 @@ class Engine:
         if request.params.grammar is not None and self._masks is None:
             raise RequestError("This engine serves no grammars.", param="grammar")
         with self._wakeup:
-            self._check_room(request.request_id)  # before the work of making a sampler
+            self._check_room(request)  # before the work of making a sampler
         sampler, drafter = None, None
         if request.pooling is None:
             sampler = make_sampler(self._make_sampler, request)
@@ -130,10 +132,11 @@ class Engine:
         live = _Live(Sequence(request, sampler, context_len, drafter, matcher), sink)
         live.seq.submitted_at = time.monotonic()
         with self._wakeup:
-            self._check_room(request.request_id)
+            self._check_room(request)
             if not self._live:
                 self._last_step_at = time.monotonic()
             self._live[request.request_id] = live
+            self._accepted_tokens += len(request.prompt_ids)
             self._inbox.append(live)
             self._wakeup.notify()
 
@@ -168,6 +171,7 @@ class Engine:
         with self._wakeup:
             live, running = len(self._live), len(scheduler.running)
             alive = self._thread is not None and not self._stopped
+            queued_tokens = self._queued_tokens
         return EngineStats(
             alive=alive,
             running=running,
@@ -191,6 +195,9 @@ class Engine:
             rejected=self._rejected,
             last_step_at=self._last_step_at,
             max_live=self._max_live,
+            finished_expired=scheduler.finished[FinishReason.EXPIRED],
+            queued_tokens=queued_tokens,
+            max_queue_tokens=self._config.max_queue_tokens,
         )
 
     def check(self) -> None:
@@ -202,29 +209,49 @@ class Engine:
             assert not self._live, f"{len(self._live)} requests are live"
             self._scheduler.check()
             assert self._scheduler.tables.blocks.used == 0, "an idle engine holds blocks"
+            assert self._queued_tokens == 0, "an idle engine counts tokens that wait"
 
     @property
     def _max_live(self) -> int:
         return self._limits.max_batch + self._config.max_queue
 
-    def _check_room(self, request_id: str) -> None:
-        """Raise if a request of this id cannot be accepted now. The lock is held."""
+    @property
+    def _queued_tokens(self) -> int:
+        """Of prompts that have not run yet. The lock is held."""
+        return self._accepted_tokens - self._dropped_tokens - self._scheduler.admitted_tokens
+
+    def _check_room(self, request: Request) -> None:
+        """Raise if a request cannot be accepted now. The lock is held."""
         if self._stopped:
             raise EngineStoppedError(self._stopped)
+        request_id = request.request_id
         if request_id in self._live:
             raise RequestError(
                 f"A request with the id {request_id!r} is being served; ids must be unique.",
                 param="request_id",
             )
         if len(self._live) >= self._max_live:
-            self._rejected += 1
-            retry_after = self._finish_rate.retry_after(time.monotonic())
-            raise QueueFullError(
-                f"The server is full: {len(self._live)} requests are live, and at most"
-                f" {self._limits.max_batch} can run while {self._config.max_queue} wait. Try again"
-                f" in {retry_after} s.",
-                retry_after=retry_after,
+            raise self._full(
+                f"{len(self._live)} requests are live, and at most {self._limits.max_batch} can run"
+                f" while {self._config.max_queue} wait"
             )
+        queued, tokens, most = (
+            self._queued_tokens,
+            len(request.prompt_ids),
+            self._config.max_queue_tokens,
+        )
+        if queued and queued + tokens > most > 0:  # a prompt that need not wait may be longer
+            raise self._full(
+                f"prompts of {queued} tokens wait, this one has {tokens}, and at most {most} may"
+                " wait together"
+            )
+
+    def _full(self, why: str) -> QueueFullError:
+        self._rejected += 1
+        retry_after = self._finish_rate.retry_after(time.monotonic())
+        return QueueFullError(
+            f"The server is full: {why}. Try again in {retry_after} s.", retry_after=retry_after
+        )
 
     def _run(self) -> None:
         """The thread. Whatever ends it, every live request gets its terminal event."""
@@ -259,12 +286,21 @@ class Engine:
 
     def _step(self) -> None:
         started = time.monotonic()
+        self._expire(started)
         plan = self._scheduler.schedule()
         if plan is None:
             return
         events = self._execute(plan)
         self._step_log.add_step(self._last_step_at - started, len(plan.token_ids))
         self._deliver(events)
+
+    def _expire(self, now: float) -> None:
+        """Those that waited too long are told when there may be room: when as many requests as
+        live have finished."""
+        for event in self._scheduler.expire(now):
+            with self._wakeup:
+                retry_after = self._finish_rate.retry_after(now, places=len(self._live))
+            self._deliver({event.request_id: [replace(event, retry_after=retry_after)]})
 
     def _execute(self, plan: StepPlan) -> Deliveries:
         try:
@@ -309,14 +345,20 @@ class Engine:
     def _forget(self, request_id: str) -> None:
         """The request is over: its id and its place are free again."""
         with self._wakeup:
-            del self._live[request_id]
-            self._finish_rate.add(time.monotonic())
+            seq = self._live.pop(request_id).seq
+            if seq.started_at is None:
+                self._dropped_tokens += seq.num_prompt
+            else:
+                self._finish_rate.add(time.monotonic())
 
     def _end_all(self, reason: FinishReason, error: str | None) -> None:
         """The last act: no more requests, and a terminal event for each that is live."""
         with self._wakeup:
             self._stopped = self._stopped or error or "The engine has stopped."
             remaining = list(self._live.values())
+            self._dropped_tokens += sum(
+                live.seq.num_prompt for live in remaining if live.seq.started_at is None
+            )
             self._live.clear()
             self._inbox.clear()
         for live in remaining:

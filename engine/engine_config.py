@@ -17,6 +17,7 @@ class EngineConfig:
     max_batch: int  # sequences in one step
     max_batched_tokens: int  # token rows in one step
     max_queue: int = 256  # requests that may wait beyond the max_batch that run; 0 is allowed
+    max_queue_tokens: int = 0  # of prompts that may wait for their first step; 0 = any number
     prefix_caching: bool = True
     speculative: str = "off"  # one of speculation.METHODS
     vocab_size: int  # token ids are below it
@@ -30,6 +31,7 @@ class EngineConfig:
             ("max_batch", self.max_batch, 1),
             ("max_batched_tokens", self.max_batched_tokens, 1),
             ("max_queue", self.max_queue, 0),
+            ("max_queue_tokens", self.max_queue_tokens, 0),
             ("vocab_size", self.vocab_size, 1),
             ("embedding_size", self.embedding_size, 0),
         ):

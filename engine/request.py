@@ -21,6 +21,7 @@ class Request:
     pooling: PoolingParams | None = None  # None = generate
     priority: int = 0
     cache_salt: str = ""  # prefixes are shared only between requests of equal salt
+    queue_timeout: float | None = None  # seconds in which it must begin to run, or it expires
 
 
 class FinishReason(str, Enum):
@@ -28,6 +29,7 @@ class FinishReason(str, Enum):
     STOP = "stop"
     LENGTH = "length"  # max_tokens or the context's end
     ABORTED = "aborted"  # Engine.abort
+    EXPIRED = "expired"  # it waited for its queue_timeout and never ran
     ERROR = "error"  # FinishedEvent.error says what
 
 
@@ -66,12 +68,13 @@ class FinishedEvent:
     prompt_tokens: int
     cached_tokens: int  # prompt tokens taken from the prefix cache
     output_tokens: int
-    error: str | None = None
+    error: str | None = None  # of an expired one, why; fit for whoever sent it
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right: output tokens that took no step of their own
     values: tuple[float, ...] | None = None  # what pooling gave; float32 numbers
     # From its submit until it first ran; None: it never did. A measurement, no part of the answer.
     queue_seconds: float | None = field(default=None, compare=False)
+    retry_after: int | None = field(default=None, compare=False)  # seconds; of an expired one
 
 
 Event = PromptLogprobsEvent | TokensEvent | FinishedEvent

@@ -14,6 +14,12 @@ def check_request(request: Request, limits: EngineLimits, vocab_size: int) -> No
     """Raises `RequestError` naming the field, or `ContextLengthError` with both numbers."""
     if not request.prompt_ids:
         raise RequestError("The prompt is empty; it needs at least one token.", param="prompt")
+    timeout = request.queue_timeout
+    if timeout is not None and not timeout > 0:
+        raise RequestError(
+            f"queue_timeout is {timeout}; it must be above 0 seconds, or None.",
+            param="queue_timeout",
+        )
     _check_ids("prompt", request.prompt_ids, vocab_size)
     _check_ids("logit_bias", request.params.logit_bias, vocab_size)
     _check_ids("stop_token_ids", request.params.stop_token_ids, vocab_size)

@@ -64,6 +64,8 @@ class Scheduler:
         self._arrivals = 0
         self._step: tuple[StepPlan, list[Chunk]] | None = None  # between schedule and commit
         self.preemptions = 0
+        self.admitted_tokens = 0  # of prompts, when they first ran
+        self._expiring = False  # a request with a queue_timeout has come
         self.prompt_tokens = 0  # of requests whose prefill is complete, cached tokens included
         self.generated_tokens = 0
         self.drafted_tokens = 0
@@ -79,12 +81,20 @@ class Scheduler:
         seq.order = (seq.request.priority, self._arrivals)
         self._arrivals += 1
         self._live[seq.request.request_id] = seq
+        self._expiring = self._expiring or seq.request.queue_timeout is not None
         insort(self.waiting, seq, key=_ORDER)
 
     def abort(self, request_id: str) -> FinishedEvent | None:
         """End a request between two steps; None if it is not live."""
         seq = self._live.get(request_id)
         return None if seq is None else self._finish(seq, FinishReason.ABORTED)
+
+    def expire(self, now: float) -> list[FinishedEvent]:
+        """End what has waited too long without having run; `now` is `time.monotonic()`."""
+        if not self._expiring:
+            return []
+        expired = [seq for seq in self.waiting if seq.expires_at <= now]
+        return [self._finish(seq, FinishReason.EXPIRED, _waited(seq)) for seq in expired]
 
     def schedule(self) -> StepPlan | None:
         """The next step, or None when there is no work. `commit` or `rollback` must follow."""
@@ -197,6 +207,7 @@ class Scheduler:
         insort(self.running, seq, key=_ORDER)
         if seq.started_at is None:
             seq.started_at = time.monotonic()
+            self.admitted_tokens += seq.num_prompt
         return seq
 
     def _with_drafts(self, decodes: list[Sequence], budget: int) -> Iterator[Chunk]:
@@ -334,6 +345,13 @@ class Scheduler:
         assert scheduled is plan, "another step is under way"
         self._step = None
         return chunks
+
+
+def _waited(seq: Sequence) -> str:
+    return (
+        f"The request has waited for {seq.request.queue_timeout:g} s without its turn coming, which"
+        " is as long as a request may wait here."
+    )
 
 
 def _end_without_token(token: int, matcher: TokenMatcher | None) -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ftllm import _core
@@ -56,6 +57,14 @@ class Sequence:
     @property
     def num_prompt(self) -> int:
         return len(self.request.prompt_ids)
+
+    @property
+    def expires_at(self) -> float:
+        """In seconds of `time.monotonic()`; infinite once it has run."""
+        timeout = self.request.queue_timeout
+        if timeout is None or self.started_at is not None:
+            return math.inf
+        return self.submitted_at + timeout
 
     @property
     def pending(self) -> int:

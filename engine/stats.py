@@ -35,6 +35,9 @@ class EngineStats:
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right
     max_live: int = 0  # requests that may run or wait; with so many the queue is full
+    finished_expired: int = 0  # waited too long
+    queued_tokens: int = 0  # of prompts that wait for their first step
+    max_queue_tokens: int = 0  # that may wait so; 0 = any number
 
     @property
     def kv_usage(self) -> float:
@@ -43,7 +46,9 @@ class EngineStats:
 
     @property
     def full(self) -> bool:
-        """The next request would be refused."""
+        """The next request would be refused, however small it is."""
+        if self.queued_tokens >= self.max_queue_tokens > 0:
+            return True
         return self.running + self.waiting >= self.max_live > 0
 
     def stalled_seconds(self, now: float) -> float:
@@ -60,9 +65,9 @@ class FinishRate:
     def add(self, now: float) -> None:
         self._times.append(now)
 
-    def retry_after(self, now: float) -> int:
-        """Seconds in which the next request should finish, 1 to `MAX_RETRY_AFTER`."""
+    def retry_after(self, now: float, *, places: int = 1) -> int:
+        """Seconds in which the next `places` requests should finish, 1 to `MAX_RETRY_AFTER`."""
         if not self._times:
             return 1
         mean = (now - self._times[0]) / len(self._times)
-        return min(max(1, math.ceil(mean)), MAX_RETRY_AFTER)
+        return min(max(1, math.ceil(mean * places)), MAX_RETRY_AFTER)

@@ -53,6 +53,7 @@ class LoadOptions:
     max_batched_tokens: int = 512
     max_model_len: int | None = None
     max_queue: int = 256
+    max_queue_tokens: int = 0  # of prompts that wait; 0 = any number
     prefix_caching: bool = True
     speculative: str = "off"  # or "ngram": drafts from the request's own text
     pooling: str = "auto"  # of embeddings: "last", "mean", "cls"
@@ -150,6 +151,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         max_batch=options.max_batch,
         max_batched_tokens=built.executor.max_batched_tokens,
         max_queue=options.max_queue,
+        max_queue_tokens=options.max_queue_tokens,
         prefix_caching=options.prefix_caching,
         speculative=options.speculative,
         vocab_size=built.config.vocab_size,

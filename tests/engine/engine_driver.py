@@ -80,6 +80,7 @@ def make_engine(
     executor: FakeExecutor,
     *,
     max_queue: int = 256,
+    max_queue_tokens: int = 0,
     max_model_len: int = 1000,
     sampler_factory: SamplerFactory = FAKE_SAMPLER,
     mask_filler: MaskFiller | None = None,
@@ -89,6 +90,7 @@ def make_engine(
         max_batch=executor.max_batch,
         max_batched_tokens=executor.max_batched_tokens,
         max_queue=max_queue,
+        max_queue_tokens=max_queue_tokens,
         vocab_size=executor.vocab_size,
         embedding_size=HIDDEN,
     )

@@ -204,6 +204,7 @@ def make_request(
     max_tokens: int = 5,
     priority: int = 0,
     salt: str = "",
+    queue_timeout: float | None = None,
 ) -> Request:
     """`params` wins over `max_tokens`; the default is seeded, so that the output is known."""
     return Request(
@@ -212,4 +213,5 @@ def make_request(
         params=params or SamplingParams(seed=1, max_tokens=max_tokens),
         priority=priority,
         cache_salt=salt,
+        queue_timeout=queue_timeout,
     )

@@ -16,6 +16,7 @@ CONFIG = EngineConfig(max_model_len=100, max_batch=8, max_batched_tokens=64, voc
         ("max_batch", 1),
         ("max_batched_tokens", 1),
         ("max_queue", 0),
+        ("max_queue_tokens", 0),
         ("vocab_size", 1),
     ],
 )
