@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sysconfig
 import tempfile
@@ -17,7 +18,7 @@ import httpx
 
 START_SECONDS = 120  # a model that is on disk loads in a few seconds
 STOP_SECONDS = 60  # above the server's own limit for running requests
-_LISTENING = re.compile(r"Uvicorn running on (http://\S+)")
+_LISTENING = re.compile(r"Uvicorn running on (https?://\S+)")
 
 
 def ftllm_command() -> str:
@@ -37,8 +38,15 @@ class RunningServer:
     Raises `RuntimeError` with the log's end when the server does not come up.
     """
 
-    def __init__(self, arguments: Sequence[str], *, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path | None = None,
+        tls: ssl.SSLContext | None = None,  # how to talk to a server with a certificate
+    ) -> None:
         self._arguments = tuple(arguments)
+        self._tls = tls
         self._log_file = log
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,7 +123,8 @@ class RunningServer:
             listening = _LISTENING.search(self.log())
             if listening is not None:
                 self.url = listening[1]
-                if httpx.get(f"{self.url}/health", timeout=10).status_code == 200:
+                verify = self._tls or True
+                if httpx.get(f"{self.url}/health", timeout=10, verify=verify).status_code == 200:
                     return
             time.sleep(0.05)
         raise RuntimeError(f"ftllm server did not answer in time:\n{self.log()[-4000:]}")

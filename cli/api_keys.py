@@ -3,8 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftllm.errors import OptionError
+
+if TYPE_CHECKING:
+    from ftllm.server.api_key import ApiKey
 
 ENVIRONMENT_VARIABLE = "FTLLM_API_KEYS"  # comma separated
 ADMIN_ENVIRONMENT_VARIABLE = "FTLLM_ADMIN_API_KEYS"
@@ -36,25 +40,40 @@ def collect_api_keys(
     return KeySources(tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(files)))
 
 
-def collect_admin_keys(given: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Of `given`, keys or @FILE, and the environment. Raises `OptionError` as above."""
+def collect_admin_keys(
+    given: Sequence[str], environment: Mapping[str, str]
+) -> tuple["str | ApiKey", ...]:
+    """Of `given`, keys or @FILE, and the environment. Raises `OptionError` as above, and for a file
+    that sets limits: they would have no effect."""
     return _collect(given, "--admin_api_key", environment, ADMIN_ENVIRONMENT_VARIABLE)
 
 
-def collect_metrics_keys(given: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+def collect_metrics_keys(
+    given: Sequence[str], environment: Mapping[str, str]
+) -> tuple["str | ApiKey", ...]:
     """The same for the keys of /metrics."""
     return _collect(given, "--metrics_key", environment, METRICS_ENVIRONMENT_VARIABLE)
 
 
 def _collect(
     given: Sequence[str], flag: str, environment: Mapping[str, str], variable: str
-) -> tuple[str, ...]:
+) -> tuple["str | ApiKey", ...]:
     from ftllm.server.key_file import read_key_file
 
-    keys = [*_flag_keys(given, flag), *_environment_keys(environment, variable)]
+    keys: list[str | ApiKey] = [
+        *_flag_keys(given, flag),
+        *_environment_keys(environment, variable),
+    ]
     for key in given:
-        if key.startswith("@"):
-            keys += [each.key for each in read_key_file(Path(key[1:]))]
+        if not key.startswith("@"):
+            continue
+        from_file = read_key_file(Path(key[1:]))
+        if not all(each.plain for each in from_file):
+            raise OptionError(
+                f"{flag}: {key[1:]} sets limits, a priority or models, which only keys of"
+                " --api_key_file have. Leave them out."
+            )
+        keys += from_file
     return tuple(dict.fromkeys(keys))
 
 

@@ -7,6 +7,7 @@ import typer
 import ftllm
 from ftllm.cli.bench import bench
 from ftllm.cli.download import download
+from ftllm.cli.keys import keys
 from ftllm.cli.run import run
 from ftllm.cli.server import server
 
@@ -51,6 +52,7 @@ app.command("server")(server)
 app.command("serve", hidden=True)(server)
 app.command("download")(download)
 app.command("bench")(bench)
+app.add_typer(keys)
 
 
 def main() -> None:

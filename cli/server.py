@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftllm.cli.api_keys import collect_admin_keys, collect_api_keys, collect_metrics_keys
+from ftllm.cli.limit_options import LIMITS_PANEL, limit_options
 from ftllm.cli.load_options import load_options
+from ftllm.cli.tls_options import tls_options
 from ftllm.cli.verb import option_group, reports_errors
 
 if TYPE_CHECKING:
     from ftllm.loading import LoadOptions
+    from ftllm.server.request_limits import RequestLimits
+    from ftllm.server.tls_files import TlsFiles
 
 SERVER_PANEL = "Server"
 
 
 @reports_errors
 @option_group("load", load_options)
+@option_group("limits", limit_options)
+@option_group("tls", tls_options)
 def server(
     load: "LoadOptions",
+    limits: "RequestLimits",
+    tls: "TlsFiles | None",
     host: Annotated[
         str | None,
         typer.Option(
@@ -49,8 +57,8 @@ def server(
         typer.Option(
             "--api_key_file",
             metavar="FILE",
-            help="A file with a key and, if wanted, a name a line, or YAML; repeatable. Read again"
-            " on SIGHUP.",
+            help="A file with a key and, if wanted, a name a line, or YAML, which may set limits;"
+            " repeatable. Read again on SIGHUP. See `ftllm keys new`.",
             show_default=False,
             rich_help_panel=SERVER_PANEL,
         ),
@@ -167,6 +175,27 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = 256,
+    max_body_mb: Annotated[
+        int,
+        typer.Option(
+            "--max_body_mb",
+            min=1,
+            metavar="N",
+            help="Size of a request's body, in MiB.",
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = 16,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors_origin",
+            metavar="ORIGIN",
+            help="Pages of this origin, such as https://example.com, may call the API from a"
+            " browser; repeatable, * = all.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
     hide_input: Annotated[
         bool,
         typer.Option(
@@ -207,6 +236,10 @@ def server(
         think=think,
         stored_responses=stored_responses,
         stored_bytes=stored_megabytes * 2**20,
+        limits=limits,
+        tls=tls,
+        max_body_bytes=max_body_mb * 2**20,
+        cors_origins=tuple(dict.fromkeys(cors_origin or ())),
         hide_input=hide_input,
         lenient=lenient,
     )

@@ -1,4 +1,4 @@
-"""The HTTP application: routes inside authentication inside the request envelope."""
+"""The HTTP application: routes inside limits inside authentication inside the request envelope."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
-from ftllm.server.auth import KeyGate, Keys
+from ftllm.server.auth import PUBLIC_PATHS, KeyGate, Keys
+from ftllm.server.connection_gate import ConnectionGate
 from ftllm.server.drain import DrainGate
 from ftllm.server.envelope import RequestEnvelope
 from ftllm.server.errors import ANSWERED_ERRORS, handle_error
+from ftllm.server.limit_gate import LimitGate
 from ftllm.server.model import ServedModel
 from ftllm.server.openapi import DocumentedAPI
+from ftllm.server.rate_headers import EXPOSED_HEADERS
 from ftllm.server.routes import (
     abort_requests,
     chat_completions,
@@ -118,11 +122,17 @@ def create_app_of(services: Services) -> FastAPI:
         services.close()
 
     middleware = [
+        *_cors(settings.cors_origins),
         Middleware(
             RequestEnvelope,
             hide_input=settings.hide_input,
             in_flight=services.in_flight,
             metrics=services.metrics,
+        ),
+        Middleware(
+            ConnectionGate,
+            limit=settings.limits.max_connections,
+            public_paths=PUBLIC_PATHS,
         ),
         Middleware(
             DrainGate,
@@ -131,6 +141,7 @@ def create_app_of(services: Services) -> FastAPI:
             admin_paths=admin_paths,
         ),
         Middleware(KeyGate, keys=keys, admin_paths=admin_paths),
+        Middleware(LimitGate, accounts=keys.accounts, admin_paths=admin_paths),
     ]
     app = DocumentedAPI(
         title="ftllm",
@@ -150,6 +161,22 @@ def create_app_of(services: Services) -> FastAPI:
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, handle_error)
     return app
+
+
+def _cors(origins: Collection[str]) -> list[Middleware]:
+    """Around everything: browsers ask whether they may send a key before they send it, and read no
+    answer that does not say that they may. Keys travel in headers, so cookies are not allowed."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "X-Request-Id", "request-id", *EXPOSED_HEADERS],
+        )
+    ]
 
 
 @contextmanager

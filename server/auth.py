@@ -5,17 +5,18 @@ Keys of users open the API, the admin key opens everything. Without any key the 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ftllm.errors import OptionError
+from ftllm.server.api_key import ApiKey, key_digest
 from ftllm.server.errors import ErrorReply, error_response
-from ftllm.server.key_file import ApiKey, read_key_file
+from ftllm.server.key_account import KeyAccounts
+from ftllm.server.key_file import read_key_file
 from ftllm.server.settings import ServerSettings
 
 PUBLIC_PATHS = frozenset({"/health", "/live", "/ready"})
@@ -28,20 +29,45 @@ class KeyRing:
     """Holds hashes of the accepted keys and compares in constant time."""
 
     def __init__(self, keys: Iterable[ApiKey | str]) -> None:
-        named = [ApiKey(key) if isinstance(key, str) else key for key in keys]
-        self._names = {_hash(key.key): key.name for key in named}
+        """Raises `OptionError` when two entries disagree about one key, or two keys of one name
+        about its limits."""
+        self._keys: dict[bytes, ApiKey] = {}
+        for key in keys:
+            self._add(ApiKey.of(key) if isinstance(key, str) else key)
+        named: dict[str, ApiKey] = {}
+        for key in self._keys.values():
+            first = named.setdefault(key.account, key)
+            if first.limits != key.limits:
+                raise OptionError(
+                    f"Two API keys have the name {key.name!r} and different limits; keys of one"
+                    " name share them, so give both the same, or two names."
+                )
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[ApiKey]:
+        return iter(self._keys.values())
 
     def accepts(self, key: str) -> bool:
         return self.find(key) is not None
 
     def find(self, key: str) -> ApiKey | None:
         """Compares with every key, so the time tells nothing about which one matched."""
-        offered = _hash(key)
-        matches = [known for known in self._names if hmac.compare_digest(offered, known)]
-        return ApiKey(key, self._names[matches[0]]) if matches else None
+        offered = key_digest(key)
+        matches = [known for known in self._keys if hmac.compare_digest(offered, known)]
+        return self._keys[matches[0]] if matches else None
+
+    def _add(self, key: ApiKey) -> None:
+        """A key that is given again without a name says nothing new."""
+        known = self._keys.get(key.digest)
+        if known is None or known == ApiKey(known.digest):
+            self._keys[key.digest] = key
+        elif key not in (known, ApiKey(key.digest)):
+            raise OptionError(
+                f"One API key is given twice, as {known.name or 'a key without a name'} and as"
+                f" {key.name or 'a key without a name'}; leave one of them out."
+            )
 
 
 class Keys:
@@ -53,7 +79,9 @@ class Keys:
         self._files = settings.api_key_files
         self.admin = KeyRing(settings.admin_api_keys)
         self.metrics = KeyRing(settings.metrics_keys)
+        self.accounts = KeyAccounts()
         self.users = self._read()
+        self.accounts.set_keys(self.users)
 
     @property
     def public_paths(self) -> frozenset[str]:
@@ -67,6 +95,7 @@ class Keys:
         except OptionError as error:
             server_log.error("the API keys stay as they are: %s", error)
             return
+        self.accounts.set_keys(self.users)
         server_log.info("read the API keys again; %d are accepted", len(self.users))
 
     def _read(self) -> KeyRing:
@@ -118,8 +147,8 @@ class KeyGate:
                 " with --admin_api_key."
             )
             return ErrorReply(403, message, "admin_key_required")
-        if user is not None and user.name is not None:
-            scope.setdefault("state", {})["key_name"] = user.name
+        if user is not None:
+            scope.setdefault("state", {})["api_key"] = user
         return None
 
 
@@ -128,7 +157,3 @@ def _offered_key(headers: Headers) -> str:
     if scheme.lower() == "bearer" and credentials.strip():
         return credentials.strip()
     return headers.get("x-api-key", "").strip()
-
-
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -19,15 +19,19 @@ Body = TypeVar("Body", bound=Schema)
 class BodyReader:
     """Parses JSON bodies under one size limit."""
 
-    def __init__(self, *, max_bytes: int, lenient: bool) -> None:
+    def __init__(self, *, max_bytes: int, timeout: float, lenient: bool) -> None:
         self._max_bytes = max_bytes
+        self._timeout = timeout  # seconds until the body must be there; 0 = for ever
         self._lenient = lenient
 
     async def read(self, request: Request, schema: type[Body]) -> Body:
-        """The body as `schema`. Raises `RefusedError` (413, 415), pydantic's `ValidationError`,
-        `RequestError` for an unknown field, or `ClientDisconnectedError`."""
+        """The body as `schema`. Raises `RefusedError` (408, 413, 415), pydantic's
+        `ValidationError`, `RequestError` for an unknown field, or `ClientDisconnectedError`."""
         refuse_foreign_form(request)
-        body = await self._bytes(request)
+        try:
+            body = await asyncio.wait_for(self._bytes(request), self._timeout or None)
+        except asyncio.TimeoutError as error:
+            raise self._too_slow() from error
         if len(body) > INLINE_BYTES:
             parsed = await asyncio.to_thread(schema.model_validate_json, body)
         else:
@@ -52,6 +56,14 @@ class BodyReader:
         except ClientDisconnect as error:
             raise ClientDisconnectedError("The client hung up while sending.") from error
         return b"".join(chunks)
+
+    def _too_slow(self) -> RefusedError:
+        message = (
+            f"The request body was not complete after {self._timeout:g} s, this server's limit."
+            " Send it faster, or a shorter one."
+        )
+        headers = {"Connection": "close"}
+        return RefusedError(ErrorReply(408, message, "body_timeout", headers=headers))
 
     def _too_large(self) -> RefusedError:
         return RefusedError(

@@ -80,12 +80,12 @@ class RequestEnvelope:
                 await response(scope, receive, send_with_id)
             status = response.status_code
         finally:
-            if status >= 400 and context.refusal is not None:
+            if (status >= 400 or context.failed) and context.refusal is not None:
                 self._metrics.reject(context.refusal)
             milliseconds = (time.perf_counter() - started) * 1e3
             # raw_path is still percent-encoded, so a path cannot forge a log line.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
-            key_name = state.get("key_name")
+            key_name = context.key_name
             access_log.info(
                 "%s %s %d %.0f ms %s%s",
                 scope["method"],

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ftllm.engine.request import FinishedEvent
 from ftllm.errors import EngineStoppedError, QueueFullError, RequestError
 from ftllm.server.json_text import encode_json
 
@@ -27,6 +28,7 @@ _MESSAGES_KINDS = {
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
+    504: "timeout_error",
 }
 _CODE_OF_HTTP_STATUS = {404: "not_found", 405: "method_not_allowed"}
 _CODE_OF_VALIDATION = {"missing": "missing_required_parameter", "json_invalid": "invalid_json"}
@@ -73,6 +75,24 @@ class RefusedError(Exception):
     def __init__(self, reply: ErrorReply) -> None:
         super().__init__(reply.message)
         self.reply = reply
+
+
+def expired_error(event: FinishedEvent) -> RefusedError:
+    """For a request that waited too long in the engine's queue."""
+    seconds = max(1, event.retry_after or 1)
+    message = f"{event.error or 'The request waited too long.'} Try again in {seconds} s."
+    return RefusedError(
+        ErrorReply(503, message, "queue_timeout", headers={"Retry-After": str(seconds)})
+    )
+
+
+def request_timeout_error(seconds: float) -> RefusedError:
+    """For a request whose answer was not complete in time."""
+    message = (
+        f"The answer was not complete {seconds:g} s after the request came, which is as long as one"
+        " may take here. Ask for fewer tokens, or shorten the prompt."
+    )
+    return RefusedError(ErrorReply(504, message, "request_timeout"))
 
 
 class EngineFailureError(Exception):

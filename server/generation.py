@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.bridge import EngineBridge, Mailbox
 from ftllm.server.choice_stream import ChoiceDelta, ChoicePlan, ChoiceStream
 from ftllm.server.errors import ClientDisconnectedError
+from ftllm.server.key_account import ASSUMED_ANSWER, Admission
 from ftllm.text.tokenizer import Tokenizer
 
 
@@ -71,14 +73,21 @@ class Generation:
         self._live: set[str] = set()
         self._closed = False
         self._failure: Exception | None = None
+        self._admission: Admission | None = None  # None: no limited key is charged
+        self._timer: asyncio.TimerHandle | None = None  # None: it may take as long as it likes
 
     def submit(self) -> None:
-        """Raises what `Engine.submit` raises; then nothing of this request is left running."""
+        """Raises `KeyRefusalError` and what `Engine.submit` raises; then nothing of this request is
+        left running."""
+        plans = [stream.plan for stream in self._streams]
+        prompt = sum(len(plan.prompt.ids) for plan in plans[:: self._n])
+        answer = sum(plan.request.params.max_tokens or ASSUMED_ANSWER for plan in plans)
         try:
-            for place, stream in enumerate(self._streams):
-                request = stream.plan.request
-                self._bridge.submit(request, self._mailbox, place)
-                self._live.add(request.request_id)
+            with self._bridge.reserving(prompt=prompt, answer=answer) as self._admission:
+                for place, plan in enumerate(plans):
+                    self._bridge.submit(plan.request, self._mailbox, place)
+                    self._live.add(plan.request.request_id)
+            self._timer = self._bridge.limit_time(self._mailbox, self._abort)
         except Exception:
             self.close()
             raise
@@ -159,10 +168,17 @@ class Generation:
 
     def close(self) -> None:
         self._closed = True
-        live, self._live = self._live, set()
-        for request_id in live:
-            self._bridge.abort(request_id)
+        self._abort()
+        self._live = set()
         self._mailbox.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._admission is not None:
+            self._admission.settle()
+
+    def _abort(self) -> None:
+        for request_id in self._live:
+            self._bridge.abort(request_id)
 
     @property
     def usage(self) -> Usage:

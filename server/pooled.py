@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from ftllm.engine.pooling import PoolingParams
 from ftllm.engine.request import FinishedEvent, FinishReason, Request
 from ftllm.errors import EngineStoppedError, QueueFullError
 from ftllm.server.bridge import EngineBridge, Mailbox
-from ftllm.server.errors import EngineFailureError
+from ftllm.server.errors import EngineFailureError, expired_error
 
 WINDOW = 64  # sequences of one request that are in the engine at a time: others need room, too
 
@@ -43,12 +44,18 @@ class PooledRun:
         ]
         self._waiting = deque(range(len(prompts)))
         self._live: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None  # None: it may take as long as it likes
 
     async def collect(self) -> PooledResult:
-        """Raises what `Engine.submit` raises, `EngineFailureError`, `EngineStoppedError`, or
-        `ClientDisconnectedError` after `close`; then nothing of this request is left running."""
+        """Raises what `Engine.submit` raises, `RefusedError`, `EngineFailureError`,
+        `EngineStoppedError`, or `ClientDisconnectedError` after `close`; then nothing of this
+        request is left running."""
         values: list[Sequence[float]] = [()] * len(self._requests)
+        tokens = sum(len(request.prompt_ids) for request in self._requests)
         try:
+            with self._bridge.reserving(prompt=tokens, answer=0):
+                self._submit_what_fits()
+            self._timer = self._bridge.limit_time(self._mailbox, self._abort)
             while self._waiting or self._live:
                 self._submit_what_fits()
                 for place, events in await self._mailbox.take():
@@ -58,14 +65,18 @@ class PooledRun:
                         values[place] = _values(last)
         finally:
             self.close()
-        tokens = sum(len(request.prompt_ids) for request in self._requests)
         return PooledResult(values, tokens)
 
     def close(self) -> None:
-        live, self._live = self._live, set()
-        for place in live:
-            self._bridge.abort(self._requests[place].request_id)
+        self._abort()
+        self._live = set()
         self._mailbox.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _abort(self) -> None:
+        for place in self._live:
+            self._bridge.abort(self._requests[place].request_id)
 
     def _submit_what_fits(self) -> None:
         """A full queue refuses the request, or lets it wait for its own sequences to leave."""
@@ -82,6 +93,8 @@ class PooledRun:
 
 
 def _values(event: FinishedEvent) -> Sequence[float]:
+    if event.reason is FinishReason.EXPIRED:
+        raise expired_error(event)
     if event.reason is FinishReason.ERROR:
         raise EngineFailureError(event.error or "The engine gave no reason.")
     if event.reason is FinishReason.ABORTED or event.values is None:

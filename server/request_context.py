@@ -8,18 +8,32 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from ftllm.server.api_key import ApiKey
+from ftllm.server.key_account import Admission
+
 
 @dataclass(slots=True)
 class RequestContext:
     arrived_at: float  # seconds of `time.monotonic()`
     state: Mapping[str, object]  # the ASGI scope's, which the layers below fill
-    refusal: str | None = None  # why the engine did not take it, as a metric calls the reason
+    refusal: str | None = None  # why it was turned away, as a metric calls the reason
+    failed: bool = False  # its answer had begun before it ended with an error
+
+    @property
+    def api_key(self) -> ApiKey | None:
+        """That opened the server; None for the admin key, and where none is needed."""
+        key = self.state.get("api_key")
+        return key if isinstance(key, ApiKey) else None
 
     @property
     def key_name(self) -> str | None:
-        """Of the API key that opened the server, if it has one."""
-        name = self.state.get("key_name")
-        return name if isinstance(name, str) else None
+        return None if self.api_key is None else self.api_key.name
+
+    @property
+    def admission(self) -> Admission | None:
+        """Of a request whose key has limits."""
+        admission = self.state.get("admission")
+        return admission if isinstance(admission, Admission) else None
 
 
 _CURRENT: Final[ContextVar[RequestContext | None]] = ContextVar("ftllm_request", default=None)

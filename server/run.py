@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from ftllm.server.app import create_app_of
+from ftllm.server.http_protocol import limited_protocol
 from ftllm.server.log_config import log_config
 from ftllm.server.model import EngineClient, ServedModel
+from ftllm.server.open_files import make_room
 from ftllm.server.services import Services
 from ftllm.server.settings import ServerSettings
 
@@ -35,19 +39,8 @@ def serve(model: ServedModel, settings: ServerSettings) -> int:
     Returns the exit code: see `ftllm.server.drain`.
     """
     services = Services(model, settings)
-    config = uvicorn.Config(
-        create_app_of(services),
-        host=settings.bind_host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,  # the app writes its own line, with the request id
-        log_config=log_config(settings.log_level),
-        server_header=False,
-        timeout_graceful_shutdown=CONNECTION_SECONDS,
-    )
+    config = http_config(create_app_of(services), settings)
+    make_room(settings.limits.max_connections)
     for warning in settings.warnings:
         server_log.warning("%s", warning)
     model.engine.start()
@@ -61,6 +54,32 @@ def serve(model: ServedModel, settings: ServerSettings) -> int:
             server_log.error("the engine's step does not end; leaving without it")
             _leave(services.drain.exit_code)
     return services.drain.exit_code
+
+
+def http_config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
+    """How `app` is served. Raises `OptionError` when files for TLS cannot be used."""
+    tls = settings.tls
+    if tls is not None:
+        tls.check()
+    client_ca = None if tls is None else tls.client_ca
+    return uvicorn.Config(
+        app,
+        host=settings.bind_host,
+        port=settings.port,
+        loop="uvloop",
+        http=limited_protocol(settings.limits),
+        ws="none",
+        lifespan="on",
+        access_log=False,  # the app writes its own line, with the request id
+        log_config=log_config(settings.log_level),
+        server_header=False,
+        timeout_graceful_shutdown=CONNECTION_SECONDS,
+        ssl_certfile=None if tls is None else tls.certfile,
+        ssl_keyfile=None if tls is None else tls.keyfile,
+        ssl_keyfile_password=None if tls is None else tls.password,
+        ssl_ca_certs=None if client_ca is None else str(client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if client_ca is None else ssl.CERT_REQUIRED,
+    )
 
 
 class DrainingServer(uvicorn.Server):

@@ -27,6 +27,7 @@ from ftllm.server.model import ServedModel
 from ftllm.server.pooled import PooledResult, PooledRun
 from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
+from ftllm.server.request_context import current_request
 from ftllm.server.response_store import ResponseStore
 from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
@@ -44,7 +45,11 @@ class Services:
         self.model = model
         self.settings = settings
         self.started = int(time.time())
-        self.bodies = BodyReader(max_bytes=settings.max_body_bytes, lenient=settings.lenient)
+        self.bodies = BodyReader(
+            max_bytes=settings.max_body_bytes,
+            timeout=settings.limits.body_timeout,
+            lenient=settings.lenient,
+        )
         self.in_flight = InFlight()
         self.drain = Drain(timeout=settings.drain_timeout)
         self.metrics = RequestMetrics(max_model_len=model.max_model_len)
@@ -55,7 +60,7 @@ class Services:
             timeout=settings.grammar_timeout,
             seconds=self.metrics.grammar_compile,
         )
-        self._bridge = EngineBridge(model.engine, self.metrics)
+        self._bridge = EngineBridge(model.engine, self.metrics, settings.limits)
         self.dialects = choose_dialects(
             model,
             tool_call_parser=settings.tool_call_parser,
@@ -95,11 +100,25 @@ class Services:
         )
 
     def check_model(self, name: str | None) -> None:
-        """Raises a 404 unless `name` is the served model; None stands for it."""
+        """Raises a 404 unless `name` is the served model, and a 403 if the request's key may not
+        use it; None stands for it."""
         if name is None or name == self.model.name:
+            self._check_allowed()
             return
         message = f"The model {name[:200]!r} does not exist; this server has {self.model.name!r}."
         raise RefusedError(ErrorReply(404, message, "model_not_found", "model"))
+
+    @property
+    def visible(self) -> bool:
+        """The current request's key may use the served model."""
+        context = current_request()
+        key = None if context is None else context.api_key
+        return key is None or key.models is None or self.model.name in key.models
+
+    def _check_allowed(self) -> None:
+        if not self.visible:
+            message = f"This API key has no access to the model {self.model.name!r}."
+            raise RefusedError(ErrorReply(403, message, "model_not_found", "model"))
 
     def answer_head(self, prefix: str, *, separator: str = "-") -> AnswerHead:
         """A new answer's identity; `prefix` tells the endpoint."""

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftllm.errors import OptionError
+from ftllm.server.api_key import ApiKey
+from ftllm.server.request_limits import DEFAULT_LIMITS, RequestLimits
+from ftllm.server.tls_files import TlsFiles
+
+# As browsers send it: no path, not even a slash.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +25,13 @@ class ServerSettings:
     port: int = 8080  # 0 = any free port
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # and no files: no authentication
     api_key_files: tuple[Path, ...] = ()  # more keys, read again on SIGHUP
-    admin_api_keys: tuple[str, ...] = field(default=(), repr=False)  # for admin routes
+    admin_api_keys: tuple[str | ApiKey, ...] = field(default=(), repr=False)  # for admin routes
     lenient: bool = False  # ignore unknown request fields instead of refusing them
     hide_input: bool = False  # never write prompts or exception texts to the log
     max_body_bytes: int = 16 * 1024 * 1024
+    limits: RequestLimits = DEFAULT_LIMITS
+    cors_origins: tuple[str, ...] = ()  # whose pages may call the API; "*" = all
+    tls: TlsFiles | None = None  # None: plain HTTP
     max_choices: int = 256  # prompts x n of one request
     text_threads: int = 2  # threads that render and tokenize long prompts
     grammar_timeout: float = 10.0  # seconds that compiling a request's grammar may take
@@ -35,16 +44,21 @@ class ServerSettings:
     stall_timeout: float = 60.0  # seconds one engine step may take before /live and /ready fail
     drain_timeout: float = 30.0  # seconds that running requests get to finish
     metrics_prefix: str = "ftllm"  # of the names in /metrics, before the colon
-    metrics_keys: tuple[str, ...] = field(default=(), repr=False)  # none: /metrics is public
+    metrics_keys: tuple[str | ApiKey, ...] = field(default=(), repr=False)  # none: it is public
     log_level: str = "info"  # critical, error, warning, info, debug
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise OptionError(f"port is {self.port}; it must be from 0 to 65535.")
-        if any(
-            not key.strip() for key in (*self.api_keys, *self.admin_api_keys, *self.metrics_keys)
-        ):
+        keys = (*self.api_keys, *self.admin_api_keys, *self.metrics_keys)
+        if any(isinstance(key, str) and not key.strip() for key in keys):
             raise OptionError("An API key is empty; give each key at least one character.")
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise OptionError(
+                    f"cors_origin is {origin!r}; it must be * or as https://example.com, with a"
+                    " port if needed, without a path or a slash at the end."
+                )
         if self.log_level not in ("critical", "error", "warning", "info", "debug"):
             raise OptionError(
                 f"log_level is {self.log_level!r}; it must be critical, error, warning, info or"

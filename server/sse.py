@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ftllm.server.envelope import log_failure
 from ftllm.server.errors import ClientDisconnectedError, ErrorReply, is_expected, reply_for
 from ftllm.server.json_text import encode_json
+from ftllm.server.request_context import current_request
 
 DONE: Final = b"data: [DONE]\n\n"
 COMMENT: Final = b": keep-alive\n\n"
@@ -99,6 +100,8 @@ class EventStream(Response):
         except (ClientDisconnectedError, OSError):
             raise
         except Exception as error:
+            if (context := current_request()) is not None:
+                context.failed = True
             frame = self._failure_frame(error, request_id=scope["state"]["request_id"])
             await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": self._form.end})

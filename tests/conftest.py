@@ -7,8 +7,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from certificates import self_signed
 
 from ftllm.progress import SilentProgress
+from ftllm.server.tls_files import TlsFiles
 from ftllm.sources.resolve import resolve
 
 _MODELS_FILE = Path(__file__).parent / "models.yaml"
@@ -29,3 +31,9 @@ def model_file() -> Callable[[str], Path]:
         ).path
 
     return fetch
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    """Self-signed, for this machine."""
+    return self_signed(tmp_path_factory.mktemp("tls"), "server")

@@ -35,6 +35,17 @@
 - --max_batch={{ int $server.maxBatch }}
 - --max_batched_tokens={{ int $server.maxBatchedTokens }}
 - --max_queue={{ int $server.maxQueue }}
+- --max_queue_tokens={{ int64 $server.maxQueueTokens }}
+- --queue_timeout={{ $server.queueTimeout }}
+- --request_timeout={{ $server.requestTimeout }}
+- --max_body_mb={{ int $server.maxBodyMb }}
+- --max_header_kb={{ int $server.maxHeaderKb }}
+- --header_timeout={{ $server.headerTimeout }}
+- --body_timeout={{ $server.bodyTimeout }}
+- --max_connections={{ int $server.maxConnections }}
+{{- range $server.corsOrigins }}
+- {{ printf "--cors_origin=%s" . | quote }}
+{{- end }}
 {{- if not $server.prefixCache }}
 - --no_prefix_cache
 {{- end }}
@@ -61,7 +72,7 @@
 - --drain_timeout={{ $server.drainTimeout }}
 - --metrics_prefix={{ $server.metricsPrefix }}
 {{- if .Values.auth.apiKeys.name }}
-- --api_key_file=/etc/ftllm-keys/keys
+- --api_key_file=/etc/ftllm-keys/{{ .Values.auth.apiKeys.key }}
 {{- end }}
 {{- end }}
 
@@ -142,6 +153,6 @@
     defaultMode: 288 # 0440: for the group, which is fsGroup
     items:
       - key: {{ .Values.auth.apiKeys.key }}
-        path: keys
+        path: {{ .Values.auth.apiKeys.key }}
 {{- end }}
 {{- end }}

@@ -24,9 +24,20 @@ _REASONS = {  # as vLLM calls them
     FinishReason.STOP: "stop",
     FinishReason.LENGTH: "length",
     FinishReason.ABORTED: "abort",
+    FinishReason.EXPIRED: "abort",
     FinishReason.ERROR: "error",
 }
-REJECTIONS = ("queue_full", "draining", "engine_stopped")
+REJECTIONS = (
+    "queue_full",
+    "queue_timeout",
+    "request_timeout",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "max_concurrency",
+    "too_many_connections",
+    "draining",
+    "engine_stopped",
+)
 
 
 class RequestMetrics:

@@ -27,7 +27,8 @@ def create_router(services: Services) -> APIRouter:
 
     @router.get("/v1/models", responses=answers(ModelList))
     async def list_models() -> Response:
-        return json_response({"object": "list", "data": [card]})
+        """Those that the key may use."""
+        return json_response({"object": "list", "data": [card] if services.visible else []})
 
     @router.get("/v1/models/{model:path}", responses=answers(ModelCard))
     async def retrieve_model(model: str) -> Response:

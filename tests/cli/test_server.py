@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ import ftllm.server.run
 from ftllm.cli.main import app
 from ftllm.loading import LoadedModel, LoadOptions
 from ftllm.progress import Progress
+from ftllm.server.api_key import ApiKey
+from ftllm.server.request_limits import RequestLimits
 from ftllm.server.settings import ServerSettings
+from ftllm.server.tls_files import TlsFiles
 
 
 class Served:
@@ -52,7 +56,9 @@ def test_defaults_are_those_of_the_loader_and_of_the_server(served: Served) -> N
     assert result.stderr == "model scripted\n"
 
 
-def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
+def test_every_flag_in_both_spellings(
+    served: Served, tmp_path: Path, certificate: TlsFiles
+) -> None:
     template = tmp_path / "a_b.jinja"
     template.write_text("x")
     flags = {
@@ -68,6 +74,18 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         "reasoning_parser": "none",
         "think": "off",
         "max_queue": "5",
+        "max_queue_tokens": "6000",
+        "max_body_mb": "3",
+        "max_header_kb": "8",
+        "header_timeout": "1.5",
+        "body_timeout": "2.5",
+        "max_connections": "77",
+        "queue_timeout": "3.5",
+        "request_timeout": "4.5",
+        "cors_origin": "https://a_b.example.com",
+        "ssl_certfile": str(certificate.certfile),
+        "ssl_keyfile": str(certificate.keyfile),
+        "ssl_keyfile_password": "p_w",
         "cache_dir": str(tmp_path),
         "revision": "v_1",
         "ori": str(tmp_path),
@@ -101,6 +119,7 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         max_batched_tokens=99,
         max_model_len=2048,
         max_queue=5,
+        max_queue_tokens=6000,
         prefix_caching=False,
         cache_dir=tmp_path,
         revision="v_1",
@@ -116,6 +135,17 @@ def test_every_flag_in_both_spellings(served: Served, tmp_path: Path) -> None:
         api_keys=("k_1",),
         admin_api_keys=("a_1",),
         keep_alive=2.5,
+        max_body_bytes=3 * 2**20,
+        limits=RequestLimits(
+            max_header_bytes=8192,
+            header_timeout=1.5,
+            body_timeout=2.5,
+            max_connections=77,
+            queue_timeout=3.5,
+            request_timeout=4.5,
+        ),
+        cors_origins=("https://a_b.example.com",),
+        tls=replace(certificate, password="p_w"),
         tool_call_parser="hermes",
         reasoning_parser="none",
         think="off",
@@ -152,9 +182,18 @@ def test_admin_keys(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file.write_text("from-file")
     monkeypatch.setenv("FTLLM_ADMIN_API_KEYS", "from-environment")
     assert invoke("--admin_api_key", "a_1", "--admin-api-key", f"@{file}").exit_code == 0
-    assert served.settings[0].admin_api_keys == ("a_1", "from-environment", "from-file")
+    assert served.settings[0].admin_api_keys == (
+        "a_1",
+        "from-environment",
+        ApiKey.of("from-file"),
+    )
     assert served.settings[0].api_keys == ()
     assert invoke("--admin_api_key", " ").exit_code == 2
+    limited = tmp_path / "limited.yaml"
+    limited.write_text("- {key: a, requests_per_minute: 1}")
+    refused = invoke("--admin_api_key", f"@{limited}")
+    assert refused.exit_code == 2
+    assert "sets limits" in refused.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"# only a comment\n", b"\xff\xfe"])
@@ -175,3 +214,36 @@ def test_an_empty_key_is_refused(served: Served) -> None:
     assert result.exit_code == 2
     assert "--api_key is empty" in result.stderr
     assert served.settings == []
+
+
+def test_tls_files_are_checked_before_a_model_is_loaded(
+    served: Served, tmp_path: Path, certificate: TlsFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = tmp_path / "nowhere.pem"
+    for flags, complaint in (
+        (("--ssl_keyfile", "k"), "--ssl_keyfile needs --ssl_certfile"),
+        (("--ssl_certfile", str(nowhere)), f"ssl_certfile: {nowhere} cannot be read"),
+        (("--ssl_certfile", str(certificate.certfile)), "holds no private key"),
+        (
+            ("--ssl_certfile", str(certificate.certfile), "--ssl_keyfile_password", "@nowhere"),
+            "nowhere cannot be read",
+        ),
+    ):
+        result = invoke(*flags)
+        assert result.exit_code == 2
+        assert complaint in result.stderr
+    assert served.options == []
+    password = tmp_path / "password"
+    password.write_text("from a file\n")
+    files = ("--ssl_certfile", str(certificate.certfile), "--ssl_keyfile", str(certificate.keyfile))
+    monkeypatch.setenv("FTLLM_SSL_KEYFILE_PASSWORD", "from the environment")
+    assert invoke(*files).exit_code == 0
+    assert invoke(*files, "--ssl_keyfile_password", f"@{password}").exit_code == 0
+    passwords = [settings.tls and settings.tls.password for settings in served.settings]
+    assert passwords == ["from the environment", "from a file"]
+
+
+def test_an_origin_with_a_path_is_refused(served: Served) -> None:
+    result = invoke("--cors_origin", "https://example.com/")
+    assert result.exit_code == 2
+    assert "a slash at the end" in result.stderr

@@ -136,6 +136,17 @@ def test_threads_follow_the_cpu(helm: Helm, chart: Path, values: str, threads: i
     assert f"--threads={threads}" in server_args(rendered(helm, chart, values))
 
 
+def test_limits(helm: Helm, chart: Path) -> None:
+    flags = {
+        "--max_queue_tokens=200000000",
+        "--queue_timeout=20",
+        "--request_timeout=600.5",
+        "--cors_origin=https://chat.example.com",
+        "--cors_origin=*",
+    }
+    assert flags <= set(server_args(rendered(helm, chart, "tuned")))
+
+
 def test_probes(helm: Helm, chart: Path) -> None:
     container = pod_spec(rendered(helm, chart, "default"))["containers"][0]
     paths = {
@@ -148,7 +159,9 @@ def test_probes(helm: Helm, chart: Path) -> None:
 def test_secrets_are_only_referred_to(helm: Helm, chart: Path) -> None:
     manifests = rendered(helm, chart, "keys")
     assert "Secret" not in manifests
-    assert "--api_key_file=/etc/ftllm-keys/keys" in server_args(manifests)
+    assert "--api_key_file=/etc/ftllm-keys/keys.yaml" in server_args(manifests)
+    (volume,) = [each for each in pod_spec(manifests)["volumes"] if each["name"] == "keys"]
+    assert volume["secret"]["items"] == [{"key": "keys.yaml", "path": "keys.yaml"}]
     variables = {item["name"]: item for item in pod_spec(manifests)["containers"][0]["env"]}
     for name, secret in (
         ("FTLLM_ADMIN_API_KEYS", "ftllm-admin"),

@@ -14,6 +14,9 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from ftllm.server.http_protocol import limited_protocol
+from ftllm.server.request_limits import DEFAULT_LIMITS, RequestLimits
+
 Json = dict[str, Any]
 
 
@@ -104,7 +107,9 @@ def error_of(response: httpx.Response, status: int) -> Json:
 
 
 @contextmanager
-def listening(app: FastAPI, *, patience: int = 5) -> Iterator[str]:
+def listening(
+    app: FastAPI, *, patience: int = 5, limits: RequestLimits = DEFAULT_LIMITS
+) -> Iterator[str]:
     """Serves `app` on a free port of 127.0.0.1; gives the base URL. At the end, requests have
     `patience` seconds to finish before they are cancelled."""
     config = uvicorn.Config(
@@ -112,7 +117,7 @@ def listening(app: FastAPI, *, patience: int = 5) -> Iterator[str]:
         host="127.0.0.1",
         port=0,
         loop="uvloop",
-        http="httptools",
+        http=limited_protocol(limits),
         ws="none",
         log_config=None,
         access_log=False,

@@ -7,7 +7,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ftllm.engine.pooling import TokenScoresParams
 from ftllm.engine.request import (
@@ -26,6 +26,7 @@ from ftllm.errors import EngineStoppedError
 
 Script = Callable[[Request], Sequence[int]]
 EMBEDDING_SIZE = 8
+RETRY_AFTER = 7  # seconds, what an expired request is told
 CACHED_TOKENS = 3  # what every FinishedEvent claims
 
 
@@ -36,6 +37,7 @@ class _Live:
     script: list[int]
     sent: int = 0
     prefilled: bool = False
+    submitted_at: float = field(default_factory=time.monotonic)
 
 
 def logprobs_of(token_id: int, top: int, chosen: float = -0.5) -> TokenLogprobs:
@@ -177,7 +179,8 @@ class FakeEngine:
             with self._changed:
                 while not self.shut_down and not self._live:
                     self._changed.wait()
-            self.go.wait()
+            while not self.go.wait(0.002):
+                self._expire()
             if self.shut_down:
                 return
             self._step()
@@ -196,6 +199,13 @@ class FakeEngine:
                 self._finish(live, FinishReason.ERROR, [], error="secret: kernel 7 fell over")
             else:
                 self._advance(live)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for live in list(self._live.values()):
+            timeout = live.request.queue_timeout
+            if timeout is not None and not live.prefilled and now > live.submitted_at + timeout:
+                self._finish(live, FinishReason.EXPIRED, [], error=f"It waited {timeout:g} s.")
 
     def _advance(self, live: _Live) -> None:
         if live.request.pooling is not None:
@@ -248,6 +258,7 @@ class FakeEngine:
                 accepted_tokens=self.drafts[1],
                 values=values,
                 queue_seconds=self.queue_seconds if live.prefilled else None,
+                retry_after=RETRY_AFTER if reason is FinishReason.EXPIRED else None,
             )
         )
         live.sink(events)

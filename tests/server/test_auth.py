@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from ftllm.errors import OptionError
+from ftllm.server.api_key import ApiKey, KeyLimits
 from ftllm.server.app import create_app
 from ftllm.server.auth import KeyRing, Keys
-from ftllm.server.key_file import ApiKey
 from ftllm.server.settings import ServerSettings
 
 from .api import Api, error_of
@@ -27,6 +29,25 @@ def test_key_ring() -> None:
     assert not keys.accepts("")
     assert not keys.accepts("ab")
     assert not KeyRing([]).accepts("a")
+
+
+def test_a_key_that_is_given_twice() -> None:
+    named = ApiKey.of("a", "alice")
+    for keys in (["a", named], [named, "a"], [named, named]):
+        ring = KeyRing(keys)
+        assert ring.find("a") == named
+        assert len(ring) == 1
+    with pytest.raises(OptionError, match="given twice, as alice and as bob"):
+        KeyRing([named, ApiKey.of("a", "bob")])
+
+
+def test_keys_of_one_name_have_the_same_limits() -> None:
+    limits = KeyLimits(requests_per_minute=1)
+    first, second = ApiKey.of("a", "alice"), ApiKey.of("b", "alice")
+    assert len(KeyRing([first, second])) == 2
+    assert len(KeyRing([replace(first, limits=limits), replace(second, limits=limits)])) == 2
+    with pytest.raises(OptionError, match="the name 'alice' and different limits"):
+        KeyRing([first, replace(second, limits=limits)])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +143,7 @@ def test_files_are_read_again(
         keys.reload()
     assert not keys.users.accepts("old")
     assert keys.users.accepts("fixed")
-    assert keys.users.find("new") == ApiKey("new", "someone")
+    assert keys.users.find("new") == ApiKey.of("new", "someone")
     for bad in ("", "one two three"):
         file.write_text(bad)
         keys.reload()
