@@ -24,7 +24,7 @@ bool has_avx2() {
          __builtin_cpu_supports("f16c");
 }
 
-bool has_avxvnni() { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
+[[maybe_unused]] bool has_avxvnni() { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
 
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -35,7 +35,7 @@ bool has_avx512vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnn
 
 // The kernel lets a process use the tile registers only after it has asked (Linux 5.16, x86's
 // arch_prctl). Threads made before and after may use them then.
-bool has_amx() {
+[[maybe_unused]] bool has_amx() {
   constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
   return has_avx512vnni() && __builtin_cpu_supports("amx-tile") &&
@@ -55,8 +55,10 @@ const KernelTable& choose() {
   // Best first.
   static constexpr Candidate kCandidates[] = {
 #if defined(__x86_64__)
+#ifndef FTLLM_SANITIZE  // the build has no others then
       {&kAmxTable, has_amx},       {&kAvx512VnniTable, has_avx512vnni},
       {&kAvx512Table, has_avx512}, {&kAvxVnniTable, has_avxvnni},
+#endif
       {&kAvx2Table, has_avx2},
 #elif defined(__aarch64__)
       {&kNeonDotTable, has_neon_dot},
