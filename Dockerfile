@@ -24,7 +24,7 @@ COPY cli cli
 # pip stays in the environment: it fetches `pypi:` models.
 RUN python -m venv /opt/ftllm \
     && python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /opt/ftllm/bin/pip install --no-cache-dir /wheels/*.whl
+    && /opt/ftllm/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[otel]"
 
 FROM ${PYTHON_IMAGE} AS runtime
 LABEL org.opencontainers.image.title="ftllm" \

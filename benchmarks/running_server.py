@@ -18,6 +18,8 @@ import httpx
 
 START_SECONDS = 120  # a model that is on disk loads in a few seconds
 STOP_SECONDS = 60  # above the server's own limit for running requests
+# Where models are, and what computes.
+_KEPT_VARIABLES = ("FTLLM_CACHE", "FTLLM_CACHE_DIR", "FTLLM_MODELS_FILE", "FTLLM_ISA")
 _LISTENING = re.compile(r"Uvicorn running on (https?://\S+)")
 
 
@@ -28,8 +30,11 @@ def ftllm_command() -> str:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would change how a server behaves."""
-    keys = ("FTLLM_API_KEYS", "FTLLM_ADMIN_API_KEYS", "FTLLM_METRICS_KEYS")
-    return {name: value for name, value in os.environ.items() if name not in keys}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FTLLM_") or name in _KEPT_VARIABLES
+    }
 
 
 class RunningServer:

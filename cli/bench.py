@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftllm.cli.configuration import configurable
 from ftllm.cli.load_options import load_options
 from ftllm.cli.verb import option_group, reports_errors
 from ftllm.errors import OptionError
@@ -22,6 +23,7 @@ _LARGEST = 1 << 20
 
 
 @reports_errors
+@configurable
 @option_group("load", load_options)
 def bench(
     load: "LoadOptions",
@@ -113,6 +115,7 @@ def bench(
         typer.Option(
             "--api_key",
             metavar="KEY",
+            hide_input=True,
             help=f"The endpoint's key. {' or '.join(KEY_VARIABLES)} keeps it out of the process"
             " list.",
             show_default=False,

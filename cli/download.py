@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ftllm.cli.configuration import configurable
 from ftllm.cli.load_options import (
     CacheDirOption,
     ModelArgument,
@@ -15,6 +16,7 @@ from ftllm.cli.verb import reports_errors
 
 
 @reports_errors
+@configurable
 def download(
     model: ModelArgument = None,
     local_dir: Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import ftllm
+from ftllm.cli import config
 from ftllm.cli.bench import bench
 from ftllm.cli.download import download
 from ftllm.cli.keys import keys
@@ -43,7 +44,7 @@ def root(
 ) -> None:
     """Serve large language models behind an OpenAI-compatible API.
 
-    Every flag may be spelled with "_" or "-".
+    Every flag may be spelled with "_" or "-", and given in the environment or a file: --config.
     """
 
 
@@ -53,6 +54,7 @@ app.command("serve", hidden=True)(server)
 app.command("download")(download)
 app.command("bench")(bench)
 app.add_typer(keys)
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftllm.cli.configuration import configurable
 from ftllm.cli.load_options import load_options
 from ftllm.cli.verb import option_group, reports_errors
 from ftllm.errors import OptionError
@@ -17,6 +18,7 @@ CHAT_PANEL = "Chat"
 
 
 @reports_errors
+@configurable
 @option_group("load", load_options)
 def run(
     load: "LoadOptions",

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftllm.cli.api_keys import collect_admin_keys, collect_api_keys, collect_metrics_keys
+from ftllm.cli.configuration import configurable
 from ftllm.cli.limit_options import LIMITS_PANEL, limit_options
 from ftllm.cli.load_options import load_options
+from ftllm.cli.log_options import LogOptions, load_progress, log_options
+from ftllm.cli.messages import tell
 from ftllm.cli.tls_options import tls_options
 from ftllm.cli.verb import option_group, reports_errors
 
@@ -21,6 +24,8 @@ SERVER_PANEL = "Server"
 
 
 @reports_errors
+@option_group("log", log_options)
+@configurable
 @option_group("load", load_options)
 @option_group("limits", limit_options)
 @option_group("tls", tls_options)
@@ -46,6 +51,7 @@ def server(
         typer.Option(
             "--api_key",
             metavar="KEY|@FILE",
+            hide_input=True,
             help="A key that clients must send; repeatable. FTLLM_API_KEYS (comma separated) and"
             " files keep it out of the process list.",
             show_default=False,
@@ -68,6 +74,7 @@ def server(
         typer.Option(
             "--admin_api_key",
             metavar="KEY|@FILE",
+            hide_input=True,
             help="A key for admin routes, and for all others; repeatable. FTLLM_ADMIN_API_KEYS"
             " is another way.",
             show_default=False,
@@ -79,6 +86,7 @@ def server(
         typer.Option(
             "--metrics_key",
             metavar="KEY|@FILE",
+            hide_input=True,
             help="A key for /metrics, which is public without one; repeatable. FTLLM_METRICS_KEYS"
             " is another way.",
             show_default=False,
@@ -196,14 +204,17 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = None,
-    hide_input: Annotated[
-        bool,
+    otlp_endpoint: Annotated[
+        str | None,
         typer.Option(
-            "--hide_input",
-            help="Never write prompts to the log.",
+            "--otlp_endpoint",
+            metavar="URL",
+            help="Send a trace of every request to this OTLP/HTTP collector, such as"
+            " http://127.0.0.1:4318. Needs ftllm[otel].",
+            show_default=False,
             rich_help_panel=SERVER_PANEL,
         ),
-    ] = False,
+    ] = None,
     lenient: Annotated[
         bool,
         typer.Option(
@@ -212,10 +223,11 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = False,
+    *,
+    log: LogOptions,
 ) -> None:
     """Serve MODEL over HTTP with an OpenAI-compatible API."""
     from ftllm.loading import load_model  # here, so that --help loads no engine
-    from ftllm.progress import RichProgress
     from ftllm.server.run import serve
     from ftllm.server.settings import ServerSettings
 
@@ -240,10 +252,13 @@ def server(
         tls=tls,
         max_body_bytes=max_body_mb * 2**20,
         cors_origins=tuple(dict.fromkeys(cors_origin or ())),
-        hide_input=hide_input,
+        hide_input=log.hide_input,
+        log_level=log.level,
+        log_format=log.form,
+        otlp_endpoint=otlp_endpoint,
         lenient=lenient,
     )
-    model = load_model(load, progress=RichProgress())
+    model = load_model(load, progress=load_progress())
     for line in model.summary:
-        typer.echo(line, err=True)
+        tell(line)
     raise typer.Exit(serve(model, settings))

@@ -41,6 +41,7 @@ def tls_options(
         typer.Option(
             "--ssl_keyfile_password",
             metavar="PASSWORD|@FILE",
+            hide_input=True,
             help=f"Of an encrypted key; {PASSWORD_VARIABLE} is another way.",
             show_default=False,
             rich_help_panel=TLS_PANEL,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ftllm.cli.messages import tell_error
 from ftllm.errors import (
     CheckpointError,
     FtllmError,
@@ -28,23 +29,23 @@ DebugOption = Annotated[
 
 def option_group(name: str, build: Callable[..., Any]) -> Callable[[Command], Command]:
     """Declares the parameters of `build` as options of a command, which gets what `build` makes
-    of them as its parameter `name`. So a group of options is declared once for several verbs.
+    of them as its parameter `name`, in whose place they stand. So a group of options is declared
+    once for several verbs.
     """
     group = inspect.signature(build).parameters
 
     def decorate(command: Command) -> Command:
-        own = [
-            parameter
-            for parameter in inspect.signature(command).parameters.values()
-            if parameter.name != name
-        ]
+        own = inspect.signature(command).parameters
+        parameters: list[inspect.Parameter] = []
+        for key, parameter in own.items():
+            parameters += group.values() if key == name else (parameter,)
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # called by typer with the parameters set below
             built = build(**{key: values.pop(key) for key in group})
             command(**values, **{name: built})
 
-        return _with_parameters(wrapper, [*group.values(), *own])
+        return with_parameters(wrapper, parameters)
 
     return decorate
 
@@ -66,10 +67,10 @@ def reports_errors(command: Command) -> Command:
         except Exception as error:
             if debug:
                 raise
-            typer.secho(f"Error: {_describe(error)}", err=True, fg=typer.colors.RED)
+            tell_error(_describe(error))
             raise typer.Exit(2 if isinstance(error, USER_ERRORS) else 1) from None
 
-    return _with_parameters(wrapper, [*inspect.signature(command).parameters.values(), debug])
+    return with_parameters(wrapper, [*inspect.signature(command).parameters.values(), debug])
 
 
 def _describe(error: Exception) -> str:
@@ -78,7 +79,8 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (unexpected; run again with --debug for the traceback)"
 
 
-def _with_parameters(wrapper: Command, parameters: Iterable[inspect.Parameter]) -> Command:
+def with_parameters(wrapper: Command, parameters: Iterable[inspect.Parameter]) -> Command:
+    """`wrapper` with the signature that typer is to see."""
     keyword_only = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters
     ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field, replace
 
 from ftllm import _core
 from ftllm.engine.engine_config import EngineConfig, EngineLimits
@@ -37,6 +38,9 @@ class _Live:
 
     seq: Sequence
     sink: Sink
+    # Of the submit: lines of the log about the request are written in it, so that who submitted can
+    # tell whose they are.
+    context: Context = field(default_factory=copy_context)
 
 
 class _Reset:
@@ -326,11 +330,8 @@ class Engine:
             try:
                 live.sink(events)
             except Exception as problem:
-                logger.error(
-                    "The sink of request %s raised %s; the request is aborted.",
-                    request_id,
-                    _text(problem),
-                )
+                message = "The sink of request %s raised; the request is aborted."
+                live.context.run(logger.error, message, request_id, exc_info=problem)
                 if not finished:
                     self._abort_broken(live)
 
@@ -372,7 +373,8 @@ def _tell(live: _Live, event: Event) -> None:
     try:
         live.sink([event])
     except Exception as problem:
-        logger.debug("The sink of %s raised %s.", live.seq.request.request_id, _text(problem))
+        request_id = live.seq.request.request_id
+        live.context.run(logger.debug, "The sink of %s raised.", request_id, exc_info=problem)
 
 
 def _text(problem: BaseException) -> str:

@@ -128,6 +128,7 @@ def create_app_of(services: Services) -> FastAPI:
             hide_input=settings.hide_input,
             in_flight=services.in_flight,
             metrics=services.metrics,
+            tracer=services.tracer,
         ),
         Middleware(
             ConnectionGate,

@@ -137,6 +137,10 @@ class EngineBridge:
         finally:
             if context is not None:
                 context.refusal = refusal
+        if context is not None:
+            context.count_prompt(request.prompt_ids)
+            if context.span is not None:
+                context.span.submit(request)
         self._live[request.request_id] = sequence
 
     @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from contextlib import nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,9 +19,11 @@ from ftllm.server.errors import (
     reply_for,
 )
 from ftllm.server.in_flight import InFlight
+from ftllm.server.log_format import EXCEPTION, FIELDS, hidden_traceback
 from ftllm.server.metrics.request_metrics import RequestMetrics
 from ftllm.server.request_context import RequestContext, answering
 from ftllm.server.request_id import choose_request_id
+from ftllm.server.tracing import Tracer
 
 access_log = logging.getLogger("ftllm.access")
 server_log = logging.getLogger("ftllm.server")
@@ -34,9 +35,16 @@ class RequestEnvelope:
     expected into a 500 that shows only the id."""
 
     def __init__(
-        self, app: ASGIApp, *, hide_input: bool, in_flight: InFlight, metrics: RequestMetrics
+        self,
+        app: ASGIApp,
+        *,
+        hide_input: bool,
+        in_flight: InFlight,
+        metrics: RequestMetrics,
+        tracer: Tracer | None,
     ) -> None:
         self._app = app
+        self._tracer = tracer
         self._metrics = metrics
         self._in_flight = in_flight
         self._hide_input = hide_input
@@ -48,9 +56,18 @@ class RequestEnvelope:
         request_id = choose_request_id(Headers(scope=scope).get("x-request-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        context = RequestContext(time.monotonic(), state)
+        if self._tracer is not None and scope["method"] == "POST":
+            context.span = self._tracer.start(scope, request_id=request_id)
+        with answering(context):
+            await self._answer(scope, receive, send, context)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, context: RequestContext
+    ) -> None:
+        request_id = context.request_id
         status = 0
         started = time.perf_counter()
-        context = RequestContext(time.monotonic(), state)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -64,7 +81,7 @@ class RequestEnvelope:
 
         counted = self._in_flight.one() if scope["method"] == "POST" else nullcontext()
         try:
-            with counted, answering(context):
+            with counted:
                 await self._app(scope, receive, send_with_id)
         except (Exception, asyncio.CancelledError) as problem:
             # Only a server that stops cancels requests, and this task then ends here anyway.
@@ -82,26 +99,51 @@ class RequestEnvelope:
         finally:
             if (status >= 400 or context.failed) and context.refusal is not None:
                 self._metrics.reject(context.refusal)
-            milliseconds = (time.perf_counter() - started) * 1e3
-            # raw_path is still percent-encoded, so a path cannot forge a log line.
-            path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
-            key_name = context.key_name
-            access_log.info(
-                "%s %s %d %.0f ms %s%s",
-                scope["method"],
-                path.decode("latin-1"),
-                499 if state.get("client_disconnected") else status,
-                milliseconds,
-                request_id,
-                f" key {key_name}" if key_name else "",
-            )
+            seconds = time.perf_counter() - started
+            final = 499 if context.state.get("client_disconnected") else status
+            if context.span is not None:
+                context.span.end(
+                    status=final,
+                    prompt_tokens=context.prompt_tokens,
+                    output_tokens=context.output_tokens,
+                    key_name=context.key_name,
+                )
+            _log_access(scope, context, status=final, seconds=seconds)
+
+
+def _log_access(scope: Scope, context: RequestContext, *, status: int, seconds: float) -> None:
+    # raw_path is still percent-encoded, so a path cannot forge a log line.
+    raw_path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
+    path, key_name = raw_path.decode("latin-1"), context.key_name
+    fields: dict[str, object] = {
+        "method": scope["method"],
+        "path": path,
+        "status": status,
+        "duration_seconds": round(seconds, 6),
+    }
+    if key_name:
+        fields["key_name"] = key_name
+    if context.prompt_tokens:
+        fields["prompt_tokens"] = context.prompt_tokens
+        fields["output_tokens"] = context.output_tokens
+    access_log.info(
+        "%s %s %d %.0f ms %s%s",
+        scope["method"],
+        path,
+        status,
+        seconds * 1e3,
+        context.request_id,
+        f" key {key_name}" if key_name else "",
+        extra={FIELDS: fields},
+    )
 
 
 def log_failure(error: Exception, *, request_id: str, hide_input: bool) -> None:
     """Writes a failure with its traceback; under `hide_input` without the exception's own text,
-    which may quote the prompt."""
+    which may quote the prompt, however the line is formatted."""
     if hide_input:
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        server_log.error("request %s failed: %s\n%s", request_id, type(error).__name__, frames)
+        fields = {EXCEPTION: hidden_traceback(error)}
+        name = type(error).__name__
+        server_log.error("request %s failed: %s", request_id, name, extra={FIELDS: fields})
     else:
         server_log.error("request %s failed: %s", request_id, error, exc_info=error)

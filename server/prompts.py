@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from ftllm.errors import ContextLengthError, RequestError
@@ -175,7 +177,9 @@ class PromptPreparer:
         """`work`, beside the event loop when `size` (about characters) is worth it."""
         if size <= INLINE_SIZE:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        context = copy_context()  # so that lines of the log know their request
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(context.run, work))
 
     def _completion(self, item: PromptInput, options: TextOptions) -> Prompt:
         tokenizer = self._model.tokenizer

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from ftllm.server.api_key import ApiKey
 from ftllm.server.key_account import Admission
+
+if TYPE_CHECKING:
+    from ftllm.server.tracing import RequestSpan
 
 
 @dataclass(slots=True)
@@ -18,6 +21,21 @@ class RequestContext:
     state: Mapping[str, object]  # the ASGI scope's, which the layers below fill
     refusal: str | None = None  # why it was turned away, as a metric calls the reason
     failed: bool = False  # its answer had begun before it ended with an error
+    span: RequestSpan | None = None  # None: the server does not trace
+    prompt_tokens: int = 0  # of what was submitted for it; a prompt counts once
+    output_tokens: int = 0  # that came of it so far
+
+    _counted: Sequence[int] = field(default=(), init=False, repr=False)  # the last prompt
+
+    @property
+    def request_id(self) -> str:
+        return str(self.state["request_id"])
+
+    def count_prompt(self, ids: Sequence[int]) -> None:
+        """Of a sequence that was submitted. Choices of a prompt follow each other and share it."""
+        if ids is not self._counted:
+            self._counted = ids
+            self.prompt_tokens += len(ids)
 
     @property
     def api_key(self) -> ApiKey | None:

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from ftllm.server.app import create_app_of
 from ftllm.server.http_protocol import limited_protocol
-from ftllm.server.log_config import log_config
+from ftllm.server.log_config import set_up_logging
 from ftllm.server.model import EngineClient, ServedModel
 from ftllm.server.open_files import make_room
 from ftllm.server.services import Services
@@ -38,6 +38,9 @@ def serve(model: ServedModel, settings: ServerSettings) -> int:
 
     Returns the exit code: see `ftllm.server.drain`.
     """
+    set_up_logging(
+        level=settings.log_level, form=settings.log_format, hide_input=settings.hide_input
+    )
     services = Services(model, settings)
     config = http_config(create_app_of(services), settings)
     make_room(settings.limits.max_connections)
@@ -71,7 +74,7 @@ def http_config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,  # the app writes its own line, with the request id
-        log_config=log_config(settings.log_level),
+        log_config=None,  # it has been set up
         server_header=False,
         timeout_graceful_shutdown=CONNECTION_SECONDS,
         ssl_certfile=None if tls is None else tls.certfile,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -33,6 +34,7 @@ from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
 from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm, on_disconnect
 from ftllm.server.thinking import ThinkingPlanner
+from ftllm.server.tracing import make_tracer
 from ftllm.text.thinking_switches import ThinkingSwitches
 
 server_log = logging.getLogger("ftllm.server")
@@ -79,11 +81,16 @@ class Services:
             max_count=settings.stored_responses, max_bytes=settings.stored_bytes
         )
         self.background = BackgroundResponses()
+        self.tracer = make_tracer(
+            settings.otlp_endpoint, model_name=model.name, environment=os.environ
+        )
 
     def close(self) -> None:
         self.background.close()
         self.prompts.close()
         self.model.grammars.close()
+        if self.tracer is not None:
+            self.tracer.close(patience=0.5 if self.drain.hurried else 3.0)
 
     def live_problem(self, now: float) -> str | None:
         """Why only a restart can help, if so; `now` is `time.monotonic()`."""

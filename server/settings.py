@@ -7,11 +7,14 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ftllm.errors import OptionError
 from ftllm.server.api_key import ApiKey
+from ftllm.server.log_config import FORMATS, LEVELS
 from ftllm.server.request_limits import DEFAULT_LIMITS, RequestLimits
 from ftllm.server.tls_files import TlsFiles
+from ftllm.server.tracing import check_traceable
 
 # As browsers send it: no path, not even a slash.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
@@ -46,6 +49,8 @@ class ServerSettings:
     metrics_prefix: str = "ftllm"  # of the names in /metrics, before the colon
     metrics_keys: tuple[str | ApiKey, ...] = field(default=(), repr=False)  # none: it is public
     log_level: str = "info"  # critical, error, warning, info, debug
+    log_format: str = "text"  # or json: an object a line
+    otlp_endpoint: str | None = None  # of an OTLP/HTTP collector; None = as OTEL_* says, or none
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -59,11 +64,16 @@ class ServerSettings:
                     f"cors_origin is {origin!r}; it must be * or as https://example.com, with a"
                     " port if needed, without a path or a slash at the end."
                 )
-        if self.log_level not in ("critical", "error", "warning", "info", "debug"):
+        if self.log_level not in LEVELS:
             raise OptionError(
                 f"log_level is {self.log_level!r}; it must be critical, error, warning, info or"
                 " debug."
             )
+        if self.log_format not in FORMATS:
+            raise OptionError(f"log_format is {self.log_format!r}; it must be text or json.")
+        if self.otlp_endpoint is not None:
+            _check_url("otlp_endpoint", self.otlp_endpoint)
+            check_traceable(self.otlp_endpoint)
         if self.think not in ("auto", "on", "off"):
             raise OptionError(f"think is {self.think!r}; it must be auto, on or off.")
         for name in ("keep_alive", "drain_timeout", "stall_timeout"):
@@ -103,6 +113,16 @@ class ServerSettings:
             f"Listening on {self.bind_host} without an API key: anyone who can reach this machine"
             " can use the model. Set an API key, or listen on 127.0.0.1.",
         )
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        usable = False
+    if not usable:
+        raise OptionError(f"{name} is {url!r}; it must be a URL such as http://127.0.0.1:4318.")
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,6 +49,7 @@ LIBRARY_HOMES = {
     "llguidance": {"text"},
     "jinja2": {"text"},
     "huggingface_hub": {"sources"},
+    "opentelemetry": {"server"},
 }
 
 # csrc/<layer> -> the layers below it.

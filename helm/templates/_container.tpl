@@ -61,8 +61,13 @@
 {{- end }}
 - --stored_responses={{ int $server.storedResponses }}
 - --stored_megabytes={{ int $server.storedMegabytes }}
+- --log_format={{ $server.logFormat }}
+- --log_level={{ $server.logLevel }}
 {{- if $server.hideInput }}
 - --hide_input
+{{- end }}
+{{- with $server.otlpEndpoint }}
+- {{ printf "--otlp_endpoint=%s" . | quote }}
 {{- end }}
 {{- if $server.lenient }}
 - --lenient

@@ -18,6 +18,7 @@ from ftllm.server.metrics.buckets import (
     one_two_five,
 )
 from ftllm.server.metrics.histogram import Histogram
+from ftllm.server.metrics.sequence_times import SequenceTimes
 from ftllm.server.request_context import RequestContext
 
 _REASONS = {  # as vLLM calls them
@@ -79,13 +80,24 @@ class RequestMetrics:
         for seconds in times.mask_seconds:
             self.mask_seconds.observe(seconds)
 
-    def finish(self, reason: str, event: FinishedEvent, key_name: str | None) -> None:
+    def finish(
+        self, reason: str, event: FinishedEvent, times: SequenceTimes, key_name: str | None
+    ) -> None:
         self.finished[reason] += 1
         self.prompt_tokens.observe(event.prompt_tokens)
         self.generation_tokens.observe(event.output_tokens)
         if key_name is not None:
             self.key_prompt_tokens[key_name] += event.prompt_tokens
             self.key_generation_tokens[key_name] += event.output_tokens
+        self.queue.observe(times.queue)
+        if times.inference is not None:
+            self.inference.observe(times.inference)
+        if times.prefill is not None:
+            self.prefill.observe(times.prefill)
+        if times.decode is not None:
+            self.decode.observe(times.decode)
+            if event.output_tokens > 1:
+                self.per_output_token.observe(times.decode / (event.output_tokens - 1))
 
 
 class RequestWatch:
@@ -112,26 +124,24 @@ class RequestWatch:
                 else:
                     self._metrics.inter_token.observe(at - self._last_at)
                 self._last_at = at
+                if self._context is not None:
+                    self._context.output_tokens += len(event.token_ids)
             elif isinstance(event, FinishedEvent):
                 self._finish(event, at, stopped=stopped)
 
     def _finish(self, event: FinishedEvent, at: float, *, stopped: bool) -> None:
         metrics, context = self._metrics, self._context
         aborted = event.reason is FinishReason.ABORTED
-        reason = FinishReason.STOP if aborted and stopped else event.reason
-        metrics.finish(_REASONS[reason], event, None if context is None else context.key_name)
+        reason = _REASONS[FinishReason.STOP if aborted and stopped else event.reason]
+        queued = event.queue_seconds
+        times = SequenceTimes(
+            submitted_at=self._submitted_at,
+            started_at=None if queued is None else self._submitted_at + queued,
+            first_token_at=self._first_at,
+            last_token_at=self._last_at,
+            ended_at=at,
+        )
+        metrics.finish(reason, event, times, None if context is None else context.key_name)
         metrics.end_to_end.observe(at - self._arrived_at)
-        if event.queue_seconds is None:  # it never ran
-            metrics.queue.observe(at - self._submitted_at)
-            return
-        metrics.queue.observe(event.queue_seconds)
-        started_at = self._submitted_at + event.queue_seconds
-        metrics.inference.observe(at - started_at)
-        if self._first_at is None:
-            metrics.prefill.observe(at - started_at)
-            return
-        metrics.prefill.observe(self._first_at - started_at)
-        decode = self._last_at - self._first_at
-        metrics.decode.observe(decode)
-        if event.output_tokens > 1:
-            metrics.per_output_token.observe(decode / (event.output_tokens - 1))
+        if context is not None and context.span is not None:
+            context.span.finish(event, reason, times)

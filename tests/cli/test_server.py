@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,6 @@ class Served:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    monkeypatch.delenv("FTLLM_API_KEYS", raising=False)
     return Served(monkeypatch)
 
 
@@ -98,6 +98,8 @@ def test_every_flag_in_both_spellings(
         "api_key": "k_1",
         "admin_api_key": "a_1",
         "keep_alive": "2.5",
+        "log_format": "json",
+        "log_level": "error",
     }
     switches = ["no_prefix_cache", "hide_input", "lenient"]
     underscores = [f"--{name}={value}" for name, value in flags.items()]
@@ -150,6 +152,8 @@ def test_every_flag_in_both_spellings(
         reasoning_parser="none",
         think="off",
         hide_input=True,
+        log_format="json",
+        log_level="error",
         lenient=True,
     )
 
@@ -175,6 +179,11 @@ def test_keys_come_from_flags_files_and_the_environment(
     )
     assert served.settings[0].api_keys == ("one", "delta")
     assert served.settings[0].api_key_files == (first, second)
+    monkeypatch.setenv("FTLLM_API_KEY", f"epsilon,@{first}")
+    monkeypatch.setenv("FTLLM_API_KEY_FILE", str(second))
+    assert invoke().exit_code == 0
+    assert served.settings[1].api_keys == ("epsilon", "delta", "one")
+    assert served.settings[1].api_key_files == (first, second)
 
 
 def test_admin_keys(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,3 +256,43 @@ def test_an_origin_with_a_path_is_refused(served: Served) -> None:
     result = invoke("--cors_origin", "https://example.com/")
     assert result.exit_code == 2
     assert "a slash at the end" in result.stderr
+
+
+def test_a_configuration_file_needs_no_argument(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "ftllm.yaml"
+    file.write_text("model: the/model\nport: 99\napi_key: [one, two]\nno_prefix_cache: true\n")
+    assert invoke("--config", str(file)).exit_code == 0
+    assert served.options == [LoadOptions(model="the/model", prefix_caching=False)]
+    assert served.settings == [ServerSettings(port=99, api_keys=("one", "two"))]
+
+
+def test_the_environment_is_warned_about(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTLLM_PROT", "1")
+    result = invoke()
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0].startswith("Warning: FTLLM_PROT is not a variable")
+
+
+def test_a_json_log_has_all_that_is_told(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FTLLM_PROT", "1")
+    result = invoke("--log_format", "json")
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "info"]
+    assert lines[1]["message"] == "model scripted"
+    result = invoke("--log_format", "json", "--api_key", f"@{tmp_path}")
+    assert result.exit_code == 2
+    assert [json.loads(line)["level"] for line in result.stderr.splitlines()] == [
+        "warning",
+        "error",
+    ]
+
+
+@pytest.mark.parametrize("flag", ["--log_format", "--log_level"])
+def test_a_wrong_log(served: Served, flag: str) -> None:
+    result = invoke(flag, "loud")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {flag} is 'loud'; it must be ")
+    assert served.options == []

@@ -104,6 +104,7 @@ def test_needs_no_privilege(helm: Helm, chart: Path, values: str) -> None:
         assert spec["securityContext"]["runAsNonRoot"]
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False  # a Service called ftllm would set FTLLM_PORT
         assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
         assert not any("hostPath" in volume for volume in spec.get("volumes", []))
         for container in spec["containers"] + spec.get("initContainers", []):
@@ -129,6 +130,15 @@ def test_grace_period_follows_the_drain(helm: Helm, chart: Path) -> None:
     spec = pod_spec(rendered(helm, chart, "tuned"))
     assert spec["terminationGracePeriodSeconds"] == 10 + 91 + 10  # pause, 90.5 s of drain, the rest
     assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "10"]
+
+
+def test_logs_and_traces(helm: Helm, chart: Path) -> None:
+    args = server_args(rendered(helm, chart, "tuned"))
+    assert {"--log_format=json", "--log_level=warning"} <= set(args)
+    assert "--otlp_endpoint=http://collector.tracing:4318" in args
+    assert not any(
+        arg.startswith("--otlp") for arg in server_args(rendered(helm, chart, "default"))
+    )
 
 
 @pytest.mark.parametrize(("values", "threads"), [("default", 2), ("tuned", 3)])

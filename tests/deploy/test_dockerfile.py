@@ -78,3 +78,19 @@ def test_images_are_pinned() -> None:
     images = [service["image"] for name, service in services.items() if name != "ftllm"]
     images += re.findall(r"^ARG \w+_IMAGE=(.*)$", DOCKERFILE, re.MULTILINE)
     assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in images), images
+
+
+def test_variables_are_known() -> None:
+    """So that the server does not warn of those that image and compose file set."""
+    typer = pytest.importorskip("typer")
+    app = pytest.importorskip("ftllm.cli.main").app
+    configuration = pytest.importorskip("ftllm.cli.configuration")
+    server = typer.main.get_command(app).commands["server"]
+    environment = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]["ftllm"][
+        "environment"
+    ]
+    names = {*environment, *re.findall(r"(FTLLM_\w+)=", DOCKERFILE)}
+    assert len(names) >= 5
+    keys = {setting.key for setting in configuration.settings_of(server)}
+    ours = {name for name in names if name.startswith("FTLLM_")}
+    assert ours <= configuration.known_variables(keys)

@@ -209,6 +209,7 @@ class FakeEngine:
 
     def _advance(self, live: _Live) -> None:
         if live.request.pooling is not None:
+            live.prefilled = True
             self._finish(live, FinishReason.STOP, [], values=pooled_values(live.request))
             return
         params = live.request.params
