@@ -21,7 +21,7 @@ def set_up_logging(*, level: str, form: str, hide_input: bool) -> None:
             "formatters": {
                 "line": {"()": f"ftllm.server.log_format.{formatter}", "hide_input": hide_input}
             },
-            "filters": {"request_id": {"()": "ftllm.server.log_format.RequestIdFilter"}},
+            "filters": {"request_id": {"()": "ftllm.server.log_filter.RequestIdFilter"}},
             "handlers": {
                 "stderr": {
                     "class": "logging.StreamHandler",

@@ -10,23 +10,10 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Final
 
-from ftllm.server.request_context import current_request
-
 FIELDS: Final = "fields"  # of a record: further members of its JSON object
 EXCEPTION: Final = "exception"  # the one of these that text shows, too
 TRACE_IDS: Final = "trace_ids"
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-
-
-class RequestIdFilter(logging.Filter):
-    """Gives a record the id of the request that its line is about, if it is about one."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        context = current_request()
-        record.request_id = None if context is None else context.request_id
-        if context is not None and context.span is not None:
-            setattr(record, TRACE_IDS, context.span.ids)
-        return True
 
 
 class _HidingFormatter(logging.Formatter):

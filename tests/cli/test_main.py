@@ -99,6 +99,18 @@ def test_import_is_light() -> None:
     assert result.stdout == "[] True SamplingParams\n"
 
 
+def test_the_command_is_light() -> None:
+    """Until a verb runs."""
+    program = (
+        "import sys, ftllm.cli.main\n"
+        "print({'numpy', 'starlette', 'yaml', 'tokenizers', 'opentelemetry'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "set()\n"
+
+
 def test_unknown_attribute_of_the_package() -> None:
     with pytest.raises(AttributeError, match="no attribute 'LMM'"):
         getattr(ftllm, "LMM")  # noqa: B009

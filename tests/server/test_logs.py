@@ -20,7 +20,8 @@ import pytest
 
 from ftllm.engine.request import Request
 from ftllm.server.app import create_app
-from ftllm.server.log_format import JsonFormatter, RequestIdFilter, TextFormatter
+from ftllm.server.log_filter import RequestIdFilter
+from ftllm.server.log_format import JsonFormatter, TextFormatter
 from ftllm.server.prompts import INLINE_SIZE
 from ftllm.server.request_context import RequestContext, answering
 from ftllm.server.settings import ServerSettings

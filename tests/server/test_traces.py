@@ -193,7 +193,8 @@ def test_no_prompt_is_sent(url: str, collector: Collector, engine: FakeEngine) -
 
 @needs_otel
 def test_lines_of_the_log_have_the_ids_of_the_trace(url: str, collector: Collector) -> None:
-    from ftllm.server.log_format import JsonFormatter, RequestIdFilter
+    from ftllm.server.log_filter import RequestIdFilter
+    from ftllm.server.log_format import JsonFormatter
 
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
