@@ -17,6 +17,7 @@ PACKAGES = ("cli", "engine", "ftllm", "server", "sources", "text", "tool_parsers
 
 # Where the time of day is meant: what is told to clients, and the age of files on a disk.
 TIME_OF_DAY = {
+    "engine/checkpoints/mapped_file.py",
     "engine/pack_cache.py",
     "server/responses_answer.py",
     "server/services.py",
