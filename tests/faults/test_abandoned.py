@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
+
+from ftllm.cli.server import server as ftllm_server
 
 from .clients import StreamReader, connect, request_bytes, reset
 from .faulty import FaultyServer, StartServer, body_of
@@ -83,7 +87,7 @@ def test_after_the_request_was_sent(server: FaultyServer, stream: bool, leave: L
     assert "Traceback" not in server.process.log()
 
 
-def test_heads_that_never_end(start_server: StartServer) -> None:
+def test_heads_that_never_end_harm_nobody(start_server: StartServer) -> None:
     """A header line now and then keeps a connection alive, and costs others nothing."""
     with start_server() as server:
         expected = server.text()
@@ -99,3 +103,26 @@ def test_heads_that_never_end(start_server: StartServer) -> None:
         for connection in loris:
             connection.close()
         server.wait_for_files(0, files)
+
+
+@pytest.mark.skipif(
+    "header_timeout" not in inspect.signature(ftllm_server).parameters,
+    reason="this build has no --header_timeout",
+)
+def test_heads_that_never_end_are_cut_off(start_server: StartServer) -> None:
+    """However regularly a line of them comes."""
+    with start_server("--header_timeout", "2") as server:
+        expected = server.text()
+        files = server.settled_files()
+        loris = [connect(server) for _ in range(200)]
+        for connection in loris:
+            connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n")
+        deadline = time.monotonic() + 10
+        while server.files > files + 2:
+            assert time.monotonic() < deadline, "they are still connected"
+            for connection in loris:
+                with suppress(OSError):
+                    connection.sendall(b"X: 1\r\n")
+            assert server.text() == expected
+        for connection in loris:
+            connection.close()
