@@ -53,7 +53,10 @@ class FaultyExecutor:
         self.max_batch = inner.max_batch
 
     def step(self, plan: StepPlan) -> StepResult:
-        time.sleep(self._switches.read("seconds"))
+        seconds = self._switches.read("seconds")
+        while seconds > 0:  # in pieces, so that it goes on where it was when the process was stopped
+            time.sleep(min(seconds, 0.01))
+            seconds -= 0.01
         result = self._inner.step(plan)
         if self._switches.count_down("fail"):
             raise RuntimeError("a fault of the test")
