@@ -54,7 +54,7 @@ class FaultyExecutor:
 
     def step(self, plan: StepPlan) -> StepResult:
         seconds = self._switches.read("seconds")
-        while seconds > 0:  # in pieces, so that it goes on where it was when the process was stopped
+        while seconds > 0:  # in pieces: a process that was stopped goes on where it was
             time.sleep(min(seconds, 0.01))
             seconds -= 0.01
         result = self._inner.step(plan)
