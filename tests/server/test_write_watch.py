@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from ftllm.errors import OptionError
-from ftllm.server.settings import ServerSettings
+from ftllm.server.request_limits import RequestLimits
 from ftllm.server.write_watch import WriteWatch
 
 TIMEOUT = 0.05
@@ -98,4 +98,4 @@ def test_no_timeout(transport: FakeTransport) -> None:
 @pytest.mark.parametrize("value", [-1, float("inf"), float("nan")])
 def test_bad_timeouts(value: float) -> None:
     with pytest.raises(OptionError, match="send_timeout"):
-        ServerSettings(send_timeout=value)
+        RequestLimits(send_timeout=value)
