@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-
-from ftllm.cli.server import server as ftllm_server
 
 from .clients import StreamReader, connect, request_bytes, reset
 from .faulty import FaultyServer, StartServer, body_of
@@ -28,6 +25,14 @@ def close(connection: socket.socket) -> None:
 def half_close_then_reset(connection: socket.socket) -> None:
     connection.shutdown(socket.SHUT_WR)
     reset(connection)
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer) -> Iterator[FaultyServer]:
+    """It is patient: who leaves is the client."""
+    with start_server("--header_timeout", "600", "--body_timeout", "600") as server:
+        yield server
+        assert server.process.stop() == 0
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +94,7 @@ def test_after_the_request_was_sent(server: FaultyServer, stream: bool, leave: L
 
 def test_heads_that_never_end_harm_nobody(start_server: StartServer) -> None:
     """A header line now and then keeps a connection alive, and costs others nothing."""
-    with start_server() as server:
+    with start_server("--header_timeout", "600") as server:
         expected = server.text()
         files, memory = server.settled_files(), server.memory
         loris = [connect(server) for _ in range(200)]
@@ -105,10 +110,6 @@ def test_heads_that_never_end_harm_nobody(start_server: StartServer) -> None:
         server.wait_for_files(0, files)
 
 
-@pytest.mark.skipif(
-    "header_timeout" not in inspect.signature(ftllm_server).parameters,
-    reason="this build has no --header_timeout",
-)
 def test_heads_that_never_end_are_cut_off(start_server: StartServer) -> None:
     """However regularly a line of them comes."""
     with start_server("--header_timeout", "2") as server:
