@@ -53,9 +53,10 @@ def _question(number: int, draw: random.Random, model: str, *, chats: bool) -> Q
     story = " ".join(
         f"{draw.choice(_WHO)} {draw.choice(_DID)} {draw.choice(_WHAT)}." for _ in range(sentences)
     )
+    talks = number % 6 == 1  # for so long that it needs more and more KV blocks
     body: dict[str, object] = {
         "model": model,
-        "max_tokens": draw.randrange(4, 33),
+        "max_tokens": draw.randrange(70, 130) if talks else draw.randrange(4, 33),
         "temperature": 0,
         "ignore_eos": number % 2 == 0,
     }
