@@ -34,7 +34,7 @@ WARM_UP = 1 / 3  # of the time, before memory has to be flat
 HANG_UPS = 0.15  # of the requests
 STREAMS = 0.6  # of the requests
 ANSWER_SECONDS = 300  # for one answer, in a full queue
-SERVER_OPTIONS = ("--tokens", "2048")  # so few that blocks are evicted and sequences preempted
+SERVER_OPTIONS = ("--tokens", "2048")  # so few that cached blocks are evicted
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ GROWTH = 16 << 20  # bytes, from the end of warming up
 
 
 def test_nothing_is_wrong_lost_or_left(start_server: StartServer) -> None:
-    with start_server("--tokens", "2048") as server:  # preempted sequences, evicted blocks
+    with start_server("--tokens", "2048") as server:  # so few that cached blocks are evicted
         result = asyncio.run(soak.run(server.url, model="tiny", clients=CLIENTS, seconds=SECONDS))
         print(result.row())
         assert result.faults == []
