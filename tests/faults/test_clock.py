@@ -19,6 +19,7 @@ PACKAGES = ("cli", "engine", "ftllm", "server", "sources", "text", "tool_parsers
 TIME_OF_DAY = {
     "engine/checkpoints/mapped_file.py",
     "engine/pack_cache.py",
+    "server/limit_gate.py",
     "server/responses_answer.py",
     "server/services.py",
     "text/chat_template.py",
