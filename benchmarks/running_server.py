@@ -10,7 +10,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -40,7 +40,9 @@ def clean_environment() -> dict[str, str]:
 class RunningServer:
     """Starts `ftllm server` with `arguments`; use it in a `with` block.
 
-    Raises `RuntimeError` with the log's end when the server does not come up.
+    `command`: what takes the place of the installed command. `environment`: beside this process's.
+    `port`: 0 takes a free one. Raises `RuntimeError` with the log's end when the server does not
+    come up.
     """
 
     def __init__(
@@ -48,9 +50,15 @@ class RunningServer:
         arguments: Sequence[str],
         *,
         log: Path | None = None,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        port: int = 0,
         tls: ssl.SSLContext | None = None,  # how to talk to a server with a certificate
     ) -> None:
         self._arguments = tuple(arguments)
+        self._command = tuple(command) or (ftllm_command(),)
+        self._environment = dict(environment or {})
+        self._port = port
         self._tls = tls
         self._log_file = log
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -61,15 +69,15 @@ class RunningServer:
         if self._log_file is None:
             self._folder = tempfile.TemporaryDirectory(prefix="ftllm-server-")
             self._log_file = Path(self._folder.name) / "server.log"
-        command = [ftllm_command(), "server", *self._arguments]
-        command += ["--host", "127.0.0.1", "--port", "0"]
+        command = [*self._command, "server", *self._arguments]
+        command += ["--host", "127.0.0.1", "--port", str(self._port)]
         with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=clean_environment(),
+                env={**clean_environment(), **self._environment},
                 cwd=self._log_file.parent,  # a folder without a package of this name
             )
         try:

@@ -130,7 +130,7 @@ def served_model(url: str) -> str:
 
 
 def main() -> None:
-    own, server_options = _split(sys.argv[1:])
+    own, server_options = split_arguments(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("server_model", nargs="?", metavar="MODEL", default="smollm2-135m")
     parser.add_argument("--url", help="a running server's address, without /v1")
@@ -157,7 +157,7 @@ def main() -> None:
     print_report(title, [row(answers, seconds, load)], as_json=options.json)
 
 
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """What stands before and after "--"."""
     place = arguments.index("--") if "--" in arguments else len(arguments)
     return arguments[:place], arguments[place + 1 :]

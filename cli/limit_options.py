@@ -42,6 +42,17 @@ def limit_options(
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 120.0,
+    send_timeout: Annotated[
+        float,
+        typer.Option(
+            "--send_timeout",
+            min=0,
+            metavar="SECONDS",
+            help="A client that reads nothing for so long, while data waits for it, is cut off; 0 ="
+            " never.",
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = 60.0,
     max_connections: Annotated[
         int,
         typer.Option(
@@ -81,6 +92,7 @@ def limit_options(
         max_header_bytes=max_header_kb * 1024,
         header_timeout=header_timeout,
         body_timeout=body_timeout,
+        send_timeout=send_timeout,
         max_connections=max_connections,
         queue_timeout=queue_timeout,
         request_timeout=request_timeout,

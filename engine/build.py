@@ -11,15 +11,18 @@ from ftllm.engine.checkpoints.checkpoint import Checkpoint
 from ftllm.engine.config import ModelConfig, parse_config
 from ftllm.engine.executor import CoreExecutor
 from ftllm.engine.graph import Graph
-from ftllm.engine.kv_capacity import KvDemand, kv_blocks
-from ftllm.engine.machine import default_threads
+from ftllm.engine.kv_capacity import KvDemand, kv_blocks, least_kv_bytes
+from ftllm.engine.machine import default_threads, free_address_space, free_memory
+from ftllm.engine.memory_check import MemoryNeed, check_memory
 from ftllm.engine.models import Family, configure, find_family, is_causal, row_order
 from ftllm.engine.names import TensorNames, model_prefix
 from ftllm.engine.numa import thread_places
 from ftllm.engine.pack_cache import PackCache, check_pack_cache_mode
+from ftllm.engine.weight_outline import WeightOutline
 from ftllm.engine.weights import WeightLoader, weight_format
-from ftllm.errors import OptionError, UnsupportedModelError
+from ftllm.errors import FtllmError, OptionError, UnsupportedModelError
 
+ARENA_CHUNK_BYTES = 256 << 20  # what an arena reserves at a time, at least
 KV_DTYPES = ("auto", "float32", "float16", "bfloat16", "int8")
 
 
@@ -100,6 +103,8 @@ def build_model(
     config = parse_config(content, from_gguf=from_gguf, max_model_len=options.max_model_len)
     family = find_family(config.model_type, from_gguf=from_gguf and original_config is None)
     config = _configured(family, config)
+    names = _tensor_names(family, checkpoint, from_gguf=from_gguf)
+    _check_memory(family, config, checkpoint, names, options)
     threads = options.threads or default_threads()
     places = thread_places(threads, pin=options.pin, device=options.device)
     pool = _core.ThreadPool(threads=threads, cpus=places.cpus, groups=places.groups)
@@ -113,7 +118,7 @@ def build_model(
     )
     weights = WeightLoader(
         checkpoint,
-        _tensor_names(family, checkpoint, from_gguf=from_gguf),
+        names,
         dtype=options.dtype,
         pool=pool,
         row_order=lambda name: row_order(family, config, name),
@@ -125,9 +130,10 @@ def build_model(
     if logits is not None:
         graph.core.set_logits(logits=logits.id)
     weights.keep()
-    kv_dtype = "float16" if options.kv_cache_dtype == "auto" else options.kv_cache_dtype
+    kv_dtype = _kv_dtype(options)
     block_bytes = _core.kv_bytes_per_block(kv_type=kv_dtype, layers=graph.core.kv_layers)
-    blocks = _kv_blocks(options, config.max_model_len, block_bytes)
+    demand = _kv_demand(options, config.max_model_len)
+    blocks = kv_blocks(demand, block_bytes=block_bytes, block_size=_core.KV_BLOCK_SIZE)
     # A step must hold a whole prompt where tokens see those after them.
     least_tokens = 1 if is_causal(family) else config.max_model_len
     core = _executor(graph, pool, options, kv_dtype, blocks, least_tokens)
@@ -146,14 +152,55 @@ def build_model(
     )
 
 
-def _kv_blocks(options: BuildOptions, max_model_len: int, block_bytes: int) -> int:
-    demand = KvDemand(
+def _check_memory(
+    family: Family,
+    config: ModelConfig,
+    checkpoint: Checkpoint,
+    names: TensorNames,
+    options: BuildOptions,
+) -> None:
+    """Raise `OptionError` if the model cannot fit. What else is wrong with it, loading tells."""
+    outline = WeightOutline(checkpoint, names, dtype=options.dtype)
+    graph = Graph(outline)
+    refused = False
+    try:
+        family.build(graph, config)
+    except OptionError:  # there is not even the address space
+        refused = True
+    except FtllmError:
+        return
+    layers = graph.core.kv_layers
+    if refused:
+        layers = [(config.num_kv_heads, config.head_dim)] * config.num_layers
+    need = MemoryNeed(
+        weights=_source_bytes(checkpoint) if refused else outline.packed_bytes,
+        kv_cache=least_kv_bytes(
+            _kv_demand(options, config.max_model_len),
+            block_bytes=_core.kv_bytes_per_block(kv_type=_kv_dtype(options), layers=layers),
+            block_size=_core.KV_BLOCK_SIZE,
+        ),
+        reserved=outline.address_space + refused * ARENA_CHUNK_BYTES,
+        refused=refused,
+    )
+    del graph, outline  # which take address space themselves
+    check_memory(need, free=free_memory(), space=free_address_space())
+
+
+def _source_bytes(checkpoint: Checkpoint) -> int:
+    return sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
+
+
+def _kv_dtype(options: BuildOptions) -> str:
+    return "float16" if options.kv_cache_dtype == "auto" else options.kv_cache_dtype
+
+
+def _kv_demand(options: BuildOptions, max_model_len: int) -> KvDemand:
+    return KvDemand(
         limit_bytes=options.kv_cache_bytes,
         tokens=options.tokens,
         max_model_len=max_model_len,
         max_batch=options.max_batch,
     )
-    return kv_blocks(demand, block_bytes=block_bytes, block_size=_core.KV_BLOCK_SIZE)
 
 
 def _executor(

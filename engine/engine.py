@@ -82,6 +82,7 @@ class Engine:
         self._finish_rate = FinishRate()
         self._steps = 0
         self._failed_steps = 0
+        self._failed_in_row = 0  # steps; one that succeeds sets it to 0
         self._last_step_at = time.monotonic()
 
     @property
@@ -188,6 +189,7 @@ class Engine:
             preemptions=scheduler.preemptions,
             steps=self._steps,
             failed_steps=self._failed_steps,
+            failed_in_row=self._failed_in_row,
             prompt_tokens=scheduler.prompt_tokens,
             generated_tokens=scheduler.generated_tokens,
             drafted_tokens=scheduler.drafted_tokens,
@@ -314,9 +316,11 @@ class Engine:
         except Exception as problem:
             logger.exception("A step failed; its requests end with an error.")
             self._failed_steps += 1
+            self._failed_in_row += 1
             events = self._scheduler.rollback(plan, f"The step failed: {_text(problem)}")
         else:
             events = self._scheduler.commit(plan, readout)
+            self._failed_in_row = 0
         self._steps += 1
         self._last_step_at = time.monotonic()
         return events

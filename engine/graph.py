@@ -15,13 +15,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ftllm import _core
 from ftllm.engine.rope import RopeFrequencies
-from ftllm.engine.weights import WeightLoader
+
+
+class Weights(Protocol):
+    """Where a graph's weights come from; `WeightLoader` says what is meant."""
+
+    def has(self, name: str) -> bool: ...
+
+    def vector(self, name: str, size: int) -> npt.NDArray[np.float32]: ...
+
+    def matrix(
+        self, name: str, rows: int, columns: int, *, role: str = "linear"
+    ) -> _core.Weight: ...
+
+    def experts(self, name: str, experts: int, rows: int, columns: int) -> _core.Weight: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,7 @@ class Graph:
     """The vocabulary of model files. Weights are named as in a Hugging Face checkpoint, without
     their last component: "model.norm" stands for "model.norm.weight"."""
 
-    def __init__(self, weights: WeightLoader) -> None:
+    def __init__(self, weights: Weights) -> None:
         self.core = _core.Graph()
         self.weights = weights
         self._scopes: list[str] = []

@@ -21,6 +21,13 @@ class KvDemand:
     max_batch: int
 
 
+def least_kv_bytes(demand: KvDemand, *, block_bytes: int, block_size: int) -> int:
+    """What `demand` takes at least: all that it names, else a block."""
+    if demand.tokens is not None:
+        return -(-demand.tokens // block_size) * block_bytes
+    return block_bytes if demand.limit_bytes is None else demand.limit_bytes
+
+
 def kv_blocks(demand: KvDemand, *, block_bytes: int, block_size: int) -> int:
     """Blocks to allocate. Raises `OptionError` with the numbers when the memory is not there."""
     free = available_memory()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ftllm.engine.cgroup import cpu_quota, memory_left
@@ -13,6 +15,14 @@ from ftllm.errors import OptionError
 _ROOT = Path("/")
 PIN_MODES = ("auto", "on", "off")
 _SUFFIXES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class FreeMemory:
+    """How much there is of one kind of memory, and which kind that is."""
+
+    bytes: int
+    where: str  # "are free on this machine" …, after a number of bytes
 
 
 def parse_size(text: str, option: str) -> int:
@@ -69,13 +79,32 @@ def by_cores(cpus: Sequence[int], root: Path = _ROOT) -> list[list[int]]:
     ]
 
 
-def available_memory(root: Path = _ROOT) -> int:
-    """Bytes that can be allocated now without swapping or reaching a cgroup's limit."""
+def free_memory(root: Path = _ROOT) -> FreeMemory:
+    """What can be filled now without swapping or reaching a cgroup's limit: the tighter of both."""
     info = (root / "proc/meminfo").read_text()
     match = re.search(r"^MemAvailable:\s+(\d+) kB", info, re.MULTILINE)
     free = int(match.group(1)) * 1024 if match else 1 << 62
     left = memory_left(root)
-    return free if left is None else min(free, left)
+    if left is not None and left < free:
+        return FreeMemory(left, "are left under the memory limit of this process's control group")
+    return FreeMemory(free, "are free on this machine")
+
+
+def free_address_space() -> FreeMemory | None:
+    """What can be allocated now, filled or not; None: no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    pages = int(Path("/proc/self/statm").read_text().split()[0])  # proc_pid_statm(5): size
+    left = max(0, limit - pages * resource.getpagesize())
+    return FreeMemory(left, "are left to this process, whose address space is limited (ulimit -v)")
+
+
+def available_memory(root: Path = _ROOT) -> int:
+    """Bytes that can be allocated now without swapping or reaching a limit of this process."""
+    space = free_address_space()
+    free = free_memory(root).bytes
+    return free if space is None else min(free, space.bytes)
 
 
 def allowed_cpus() -> list[int]:

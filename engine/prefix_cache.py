@@ -57,7 +57,7 @@ class PrefixCache:
         for start in range(0, (len(tokens) - 1) // size * size, size):
             content = tuple(tokens[start : start + size])
             entry = self._by_chain.get(self._chain(parent, salt, content))
-            if entry is None or not entry.holds(parent, salt, content):
+            if entry is None or not self._has(entry, parent, salt, content):
                 break
             found.append(entry)
             parent = entry
@@ -75,11 +75,12 @@ class PrefixCache:
         if entry is None:
             entry = CachedBlock(block, chain, parent, salt, tokens)
             self._by_chain[chain] = self._by_block[block] = entry
-        return entry if entry.holds(parent, salt, tokens) else None
+        return entry if self._has(entry, parent, salt, tokens) else None
 
     def forget(self, block: int) -> None:
         entry = self._by_block.pop(block)
-        del self._by_chain[entry.chain]
+        if self._by_chain.get(entry.chain) is entry:
+            del self._by_chain[entry.chain]
 
     def check(self) -> None:
         """Assert that the index is consistent with itself."""
@@ -95,6 +96,12 @@ class PrefixCache:
                 assert self._by_block.get(entry.parent.block) is entry.parent, (
                     f"block {block} outlived the block before it"
                 )
+
+    def _has(
+        self, entry: CachedBlock, parent: CachedBlock | None, salt: str, tokens: tuple[int, ...]
+    ) -> bool:
+        """The entry is of this content, and of the block that it names."""
+        return entry.holds(parent, salt, tokens) and self._by_block.get(entry.block) is entry
 
     def _chain(self, parent: CachedBlock | None, salt: str, tokens: tuple[int, ...]) -> int:
         return self._chain_hash(hash(salt) if parent is None else parent.chain, tokens)

@@ -34,6 +34,7 @@ class EngineStats:
     last_step_at: float  # end of the last step, or when work arrived at an idle engine
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that were right
+    failed_in_row: int = 0  # steps that failed since the last one that did not
     max_live: int = 0  # requests that may run or wait; with so many the queue is full
     finished_expired: int = 0  # waited too long
     queued_tokens: int = 0  # of prompts that wait for their first step

@@ -67,6 +67,20 @@ def dtype_warning(dtype: str) -> str | None:
     return None
 
 
+def packed_format(wanted: str | None, stored: str, role: str) -> str:
+    """What a matrix is packed in: `wanted` is what `weight_format` gave, `stored` its own format;
+    for `role` see `WeightLoader.matrix`."""
+    if role == "router":
+        return "f32"
+    if wanted is None:
+        return stored
+    if role == "embedding" and wanted not in _FINE_FORMATS:
+        return "int8"
+    if role == "shared_kv" and wanted.startswith("int4"):
+        return "int8"
+    return wanted
+
+
 class WeightLoader:
     """Reads tensors under canonical names and gives them packed; each is packed once.
 
@@ -143,7 +157,10 @@ class WeightLoader:
             if tensor.shape != (rows, columns):
                 raise _shape_error(tensor, (rows, columns))
             weight = _core.Weight(
-                format=self._target(tensor, role), rows=rows, columns=columns, arena=self._arena
+                format=packed_format(self._format, tensor.dtype, role),
+                rows=rows,
+                columns=columns,
+                arena=self._arena,
             )
             self._fill(weight, tensor, tensor.data, order=self._order_of(name))
             self._pack_seconds += time.monotonic() - start
@@ -201,7 +218,7 @@ class WeightLoader:
                 raise _shape_error(tensor, expected)
             if weight is None:
                 weight = _core.Weight(
-                    format=self._target(tensor, "linear"),
+                    format=packed_format(self._format, tensor.dtype, "linear"),
                     rows=rows,
                     columns=columns,
                     experts=count * len(sources),
@@ -216,17 +233,6 @@ class WeightLoader:
 
     def _order_of(self, name: str) -> RowOrder | None:
         return None if self._row_order is None else self._row_order(name)
-
-    def _target(self, tensor: TensorData, role: str) -> str:
-        if role == "router":
-            return "f32"
-        if self._format is None:
-            return tensor.dtype
-        if role == "embedding" and self._format not in _FINE_FORMATS:
-            return "int8"
-        if role == "shared_kv" and self._format.startswith("int4"):
-            return "int8"
-        return self._format
 
     def _fill(
         self,

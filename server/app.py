@@ -118,7 +118,8 @@ def create_app_of(services: Services) -> FastAPI:
         for line in services.dialects.lines():
             server_log.info("%s", line)
         with _reloading_on_sighup(keys, enabled=bool(settings.api_key_files)):
-            yield
+            async with services.pulse.beating():
+                yield
         services.close()
 
     middleware = [

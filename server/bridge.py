@@ -13,10 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from ftllm.engine.request import Event, FinishedEvent, FinishReason, Request, TokensEvent
 from ftllm.errors import EngineStoppedError, QueueFullError
-from ftllm.server.errors import ClientDisconnectedError, request_timeout_error
+from ftllm.server.errors import (
+    ClientDisconnectedError,
+    SlowReaderError,
+    request_timeout_error,
+)
 from ftllm.server.key_account import Admission, KeyRefusalError
 from ftllm.server.metrics.request_metrics import RequestMetrics, RequestWatch
 from ftllm.server.model import EngineClient
@@ -26,19 +31,32 @@ from ftllm.server.request_limits import DEFAULT_LIMITS, RequestLimits
 Batch = list[tuple[int, list[Event]]]
 """Events, each list with the index of the sequence that they belong to."""
 
+MAX_BEHIND: Final = 4096  # steps whose events wait for a reader, beyond what the sockets hold
+
 
 class Mailbox:
-    """Events of one HTTP request's sequences. One consumer; lives on the event loop."""
+    """Events of one HTTP request's sequences. One consumer; lives on the event loop.
 
-    def __init__(self) -> None:
+    `limit`: how many lists of events may wait while the consumer does something else. What comes
+    after that is lost, and the consumer's last `take` raises `SlowReaderError`.
+    """
+
+    def __init__(self, limit: int = MAX_BEHIND) -> None:
+        self._limit = limit
+        self._full = False
+        self._taking = False  # the consumer waits, or is about to run
         self._batch: Batch = []
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._failure: Exception | None = None
 
-    def put(self, index: int, events: list[Event]) -> None:
-        self._batch.append((index, events))
-        self._wake()
+    def put(self, index: int, events: list[Event]) -> bool:
+        """False: the consumer is too far behind, and gets no more."""
+        self._full = self._full or (len(self._batch) >= self._limit and not self._taking)
+        if not self._full:
+            self._batch.append((index, events))
+            self._wake()
+        return not self._full
 
     def close(self) -> None:
         """The consumer's next `take` raises `ClientDisconnectedError`."""
@@ -52,13 +70,17 @@ class Mailbox:
 
     async def take(self) -> Batch:
         """Everything that has arrived, at least one item. A slow consumer gets larger batches."""
-        while not self._batch and not self._closed and self._failure is None:
+        self._taking = True
+        while not (self._batch or self._closed or self._full or self._failure is not None):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        self._taking = False
         if self._failure is not None:
             raise self._failure
         if self._closed:
             raise ClientDisconnectedError("The client closed the connection.")
+        if not self._batch:
+            raise SlowReaderError
         batch, self._batch = self._batch, []
         return batch
 
@@ -218,5 +240,6 @@ class EngineBridge:
             sequence.note(events)
             if isinstance(events[-1], FinishedEvent):
                 self._live.pop(sequence.request_id, None)
-            sequence.mailbox.put(sequence.index, events)
+            if not sequence.mailbox.put(sequence.index, events):
+                self.abort(sequence.request_id)
         self._metrics.add_steps(self._engine.take_step_times())

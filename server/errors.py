@@ -103,6 +103,16 @@ class ClientDisconnectedError(Exception):
     """The client hung up: nobody is left to answer."""
 
 
+class SlowReaderError(Exception):
+    """The client reads so slowly that its answer was ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer was ended, as it was read more slowly than it was made, and too much of it"
+            " waited. Read faster, or ask without stream."
+        )
+
+
 ANSWERED_ERRORS: Final = (
     RefusedError,
     RequestError,
@@ -138,6 +148,8 @@ def reply_for(error: Exception, *, request_id: str) -> ErrorReply:
             return ErrorReply(error.status_code, str(error.detail), code, headers=headers)
         case ClientDisconnectedError():
             return ErrorReply(499, "The client closed the connection.", "client_disconnected")
+        case SlowReaderError():
+            return ErrorReply(408, str(error), "reader_too_slow")
     return ErrorReply(
         500,
         f"The server failed on this request. Its log has the details under {request_id}.",
@@ -147,7 +159,7 @@ def reply_for(error: Exception, *, request_id: str) -> ErrorReply:
 
 def is_expected(error: Exception) -> bool:
     """True for errors that need no traceback in the log."""
-    return isinstance(error, (*ANSWERED_ERRORS, ClientDisconnectedError))
+    return isinstance(error, (*ANSWERED_ERRORS, ClientDisconnectedError, SlowReaderError))
 
 
 async def handle_error(request: Request, error: Exception) -> Response:

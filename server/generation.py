@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ftllm.engine.request import TokenLogprobs
 from ftllm.server.aligned_logprobs import PlacedLogprob
-from ftllm.server.bridge import EngineBridge, Mailbox
+from ftllm.server.bridge import MAX_BEHIND, EngineBridge, Mailbox
 from ftllm.server.choice_stream import ChoiceDelta, ChoicePlan, ChoiceStream
 from ftllm.server.errors import ClientDisconnectedError
 from ftllm.server.key_account import ASSUMED_ANSWER, Admission
@@ -69,7 +69,7 @@ class Generation:
         self._bridge = bridge
         self._streams = streams
         self._n = n
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(MAX_BEHIND * len(streams))
         self._live: set[str] = set()
         self._closed = False
         self._failure: Exception | None = None
@@ -94,7 +94,8 @@ class Generation:
 
     async def next_deltas(self) -> list[ChoiceDelta]:
         """What is new, or an empty list once every sequence has had its terminal event. Raises
-        `EngineFailureError`, `EngineStoppedError`, or `ClientDisconnectedError` after `close`."""
+        `EngineFailureError`, `EngineStoppedError`, `SlowReaderError`, or `ClientDisconnectedError`
+        after `close`."""
         while self._live:
             self._raise_failure()
             deltas: list[ChoiceDelta] = []

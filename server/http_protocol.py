@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from ftllm.server.connection_gate import CROWDED
 from ftllm.server.errors import ErrorReply
 from ftllm.server.json_text import encode_json
 from ftllm.server.request_limits import RequestLimits
+from ftllm.server.write_watch import WatchedProtocol
 
 SPARE_CONNECTIONS: Final = 32  # beyond the limit: probes, and clients that are told to go
 HEADER_MARKS: Final = 4  # bytes: a colon, a space and the end of the line
@@ -77,7 +78,7 @@ class SendWatch:
         self._timer = asyncio.get_running_loop().call_later(seconds, fire)
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class LimitedProtocol(WatchedProtocol):
     """uvicorn's protocol within `limits`; see `limited_protocol`."""
 
     limits: RequestLimits
@@ -222,4 +223,5 @@ def limited_protocol(limits: RequestLimits) -> type[LimitedProtocol]:
         pass
 
     BoundProtocol.limits = limits
+    BoundProtocol.send_timeout = limits.send_timeout
     return BoundProtocol

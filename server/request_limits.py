@@ -16,12 +16,19 @@ class RequestLimits:
     max_header_bytes: int = 64 * 1024  # of a request's line and headers
     header_timeout: float = 15.0  # until they are there, from the first byte or the connection on
     body_timeout: float = 120.0  # from then on until the body is there
+    send_timeout: float = 60.0  # for which a client may take nothing of what waits for it
     max_connections: int = 2048  # at once; 0 = any number
     queue_timeout: float = 0.0  # in the engine's queue, before the first step
     request_timeout: float = 0.0  # from the arrival to the end of the answer
 
     def __post_init__(self) -> None:
-        for name in ("header_timeout", "body_timeout", "queue_timeout", "request_timeout"):
+        for name in (
+            "header_timeout",
+            "body_timeout",
+            "send_timeout",
+            "queue_timeout",
+            "request_timeout",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must be 0 or more seconds.")
         if self.max_header_bytes < 1024:

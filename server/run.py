@@ -26,6 +26,9 @@ from ftllm.server.settings import ServerSettings
 
 CONNECTION_SECONDS: Final = 2  # for connections to close after the last answer
 HURRIED_CONNECTION_SECONDS: Final = 1  # the same after a second signal
+# A connection may idle between two requests for longer than clients and load balancers keep one
+# (httpx 5 s, most others up to 60): who closes first must be they, or a request meets the close.
+IDLE_SECONDS: Final = 75
 STEP_SECONDS: Final = 30.0  # that the engine's last step may take
 HURRIED_STEP_SECONDS: Final = 1.0  # the same after a second signal
 
@@ -76,6 +79,7 @@ def http_config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         access_log=False,  # the app writes its own line, with the request id
         log_config=None,  # it has been set up
         server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=CONNECTION_SECONDS,
         ssl_certfile=None if tls is None else tls.certfile,
         ssl_keyfile=None if tls is None else tls.keyfile,

@@ -28,6 +28,7 @@ from ftllm.server.model import ServedModel
 from ftllm.server.pooled import PooledResult, PooledRun
 from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
+from ftllm.server.pulse import Pulse
 from ftllm.server.request_context import current_request
 from ftllm.server.response_store import ResponseStore
 from ftllm.server.responses_background import BackgroundResponses
@@ -54,6 +55,7 @@ class Services:
         )
         self.in_flight = InFlight()
         self.drain = Drain(timeout=settings.drain_timeout)
+        self.pulse = Pulse()
         self.metrics = RequestMetrics(max_model_len=model.max_model_len)
         self.prompts = PromptPreparer(model, threads=settings.text_threads)
         self.pooled_prompts = PooledPrompts(model, self.prompts)
@@ -94,8 +96,12 @@ class Services:
 
     def live_problem(self, now: float) -> str | None:
         """Why only a restart can help, if so; `now` is `time.monotonic()`."""
-        stats = self.model.engine.stats()
-        return live_problem(stats, now, stall_timeout=self.settings.stall_timeout)
+        return live_problem(
+            self.model.engine.stats(),
+            now,
+            stall_timeout=self.settings.stall_timeout,
+            awake_since=self.pulse.awake_since(now),
+        )
 
     def ready_problem(self, now: float) -> str | None:
         """Why requests should go elsewhere, if so; `now` is `time.monotonic()`."""
@@ -104,6 +110,7 @@ class Services:
             now,
             stall_timeout=self.settings.stall_timeout,
             draining=self.drain.draining,
+            awake_since=self.pulse.awake_since(now),
         )
 
     def check_model(self, name: str | None) -> None:

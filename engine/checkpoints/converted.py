@@ -77,10 +77,15 @@ class ConvertedCheckpoint:
             self._inner.release(part)
         return TensorData(name, shape, dtype, memoryview(data))
 
+    def layout(self, name: str) -> tuple[Shape, str]:
+        if name not in self._parts:
+            return self._inner.layout(name)
+        return self._scheme.layout(self._read(name))
+
     def tensor_bytes(self, name: str) -> int:
         if name not in self._parts:
             return self._inner.tensor_bytes(name)
-        shape, dtype = self._scheme.layout(self._read(name))
+        shape, dtype = self.layout(name)
         columns, size = _core.format_block(dtype)
         return shape[0] * -(-shape[1] // columns) * size
 

@@ -46,6 +46,11 @@ class MappedCheckpoint:
         file, entry = self._find(name)
         return TensorData(name, entry.shape, entry.dtype, file.buffer[entry.start : entry.end])
 
+    def layout(self, name: str) -> tuple[tuple[int, ...], str]:
+        entry = self._find(name)[1]
+        require_supported(entry)
+        return entry.shape, entry.dtype
+
     def tensor_bytes(self, name: str) -> int:
         return len(self.tensor(name).data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -53,6 +54,11 @@ class MappedFile:
                     raise CheckpointError(f"{path}: the file is empty; download it again")
                 self._map = mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ)
         except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise CheckpointError(
+                    f"{path}: its {self.size >> 20} MiB cannot be mapped, as the address space of"
+                    " this process is limited; raise the limit (ulimit -v)"
+                ) from error
             raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
         except ValueError as error:  # the file shrank between seek and mmap
             raise CheckpointError(f"{path}: cannot be mapped: {error}") from error

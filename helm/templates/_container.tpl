@@ -42,6 +42,7 @@
 - --max_header_kb={{ int $server.maxHeaderKb }}
 - --header_timeout={{ $server.headerTimeout }}
 - --body_timeout={{ $server.bodyTimeout }}
+- --send_timeout={{ $server.sendTimeout }}
 - --max_connections={{ int $server.maxConnections }}
 {{- range $server.corsOrigins }}
 - {{ printf "--cors_origin=%s" . | quote }}

@@ -84,6 +84,18 @@ def test_all_requests_of_a_failed_step_get_the_error() -> None:
             assert sink.tokens == []
 
 
+def test_failed_steps_in_a_row_are_counted_until_one_succeeds() -> None:
+    engine = make_engine(BrokenExecutor())
+    counts = []
+    with running(engine):
+        for number, last in enumerate([49, 49, 3, 49]):
+            sink = Collector()
+            engine.submit(make_request(f"r{number}", [1, last], max_tokens=1), sink)
+            sink.wait()
+            counts.append(engine.stats().failed_in_row)
+    assert counts == [1, 2, 0, 1]
+
+
 def test_result_with_too_few_rows_is_a_failed_step() -> None:
     engine = make_engine(ShortExecutor())
     sink, later = Collector(), Collector()

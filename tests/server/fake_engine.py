@@ -73,6 +73,7 @@ class FakeEngine:
         self.refuse_from = 0
         self.fail_after: int | None = None  # tokens, then an ERROR event
         self.alive = True
+        self.failed_in_row = 0  # steps, as its statistics say
         self.last_step_at = time.monotonic()
         self.requests: list[Request] = []
         self.logprob_of: Callable[[int], float] = lambda _: -0.5  # of the token that it says
@@ -152,6 +153,7 @@ class FakeEngine:
             preemptions=0,
             steps=self.steps,
             failed_steps=0,
+            failed_in_row=self.failed_in_row,
             prompt_tokens=self.prompt_tokens,
             generated_tokens=self.generated_tokens,
             finished_stop=0,

@@ -10,7 +10,7 @@ from ftllm.engine.request import Event, Request, Sink, TokensEvent
 from ftllm.engine.stats import EngineStats
 from ftllm.engine.step_log import StepTimes
 from ftllm.server.bridge import EngineBridge, Mailbox
-from ftllm.server.errors import ClientDisconnectedError
+from ftllm.server.errors import ClientDisconnectedError, SlowReaderError
 from ftllm.server.metrics.request_metrics import RequestMetrics
 
 
@@ -83,7 +83,7 @@ def test_no_event_is_lost_between_threads() -> None:
     async def scenario() -> None:
         engine = ManualEngine()
         bridge = EngineBridge(engine, RequestMetrics(max_model_len=100))
-        box = Mailbox()
+        box = Mailbox(limit=20_000)
         bridge.submit(request("r"), box, 0)
 
         def produce() -> None:
@@ -107,6 +107,41 @@ def test_a_slow_reader_gets_everything_at_once() -> None:
         for number in range(3):
             box.put(number, tokens("r", number))
         assert [index for index, _ in await box.take()] == [0, 1, 2]
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_too_far_behind_gets_what_there_was_and_then_an_error() -> None:
+    async def scenario() -> None:
+        engine = ManualEngine()
+        bridge = EngineBridge(engine, RequestMetrics(max_model_len=100))
+        box = Mailbox(limit=3)
+        bridge.submit(request("r"), box, 0)
+        for number in range(3):
+            engine.sinks["r"](tokens("r", number))
+        await asyncio.sleep(0)
+        assert engine.aborted == []
+        engine.sinks["r"](tokens("r", 3))
+        await asyncio.sleep(0)
+        assert engine.aborted == ["r"]
+        assert len(await box.take()) == 3
+        engine.sinks["r"](tokens("r", 4))
+        with pytest.raises(SlowReaderError):
+            await box.take()
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_waits_is_not_slow() -> None:
+    """However many events come before the loop lets it run."""
+
+    async def scenario() -> None:
+        box = Mailbox(limit=3)
+        reader = asyncio.create_task(box.take())
+        await asyncio.sleep(0)
+        for number in range(10):
+            assert box.put(number, tokens("r", number))
+        assert len(await reader) == 10
 
     asyncio.run(scenario())
 

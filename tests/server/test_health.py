@@ -32,6 +32,15 @@ def test_a_dead_engine(api: Api, engine: FakeEngine) -> None:
     assert "stopped" in response.json()["reason"]
 
 
+def test_an_engine_whose_steps_fail(api: Api, engine: FakeEngine) -> None:
+    for failed, status in ((2, 200), (3, 503), (7, 503), (0, 200)):
+        engine.failed_in_row = failed
+        for path in ("/live", "/ready", "/health"):
+            assert api.get(path).status_code == status
+    engine.failed_in_row = 7
+    assert "last 7 steps failed" in api.get("/live").json()["status"]
+
+
 def test_a_hung_engine(api: Api, engine: FakeEngine) -> None:
     engine.last_step_at = time.monotonic() - 3600
     assert api.get("/health").status_code == 200  # it has nothing to do
