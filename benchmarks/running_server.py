@@ -1,4 +1,4 @@
-"""A real `ftllm server` in a process of its own, on a free port of this machine."""
+"""A real `ftllm server` in a process of its own, on a port of this machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clean_environment() -> dict[str, str]:
 
 
 class RunningServer:
-    """Starts `ftllm server` with `arguments`; use it in a `with` block.
+    """Starts `ftllm server` with `arguments` on `port`, 0 = any; use it in a `with` block.
 
     Raises `RuntimeError` with the log's end when the server does not come up.
     """
@@ -43,9 +43,11 @@ class RunningServer:
         arguments: Sequence[str],
         *,
         log: Path | None = None,
+        port: int = 0,
         tls: ssl.SSLContext | None = None,  # how to talk to a server with a certificate
     ) -> None:
         self._arguments = tuple(arguments)
+        self._port = port
         self._tls = tls
         self._log_file = log
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -57,7 +59,7 @@ class RunningServer:
             self._folder = tempfile.TemporaryDirectory(prefix="ftllm-server-")
             self._log_file = Path(self._folder.name) / "server.log"
         command = [ftllm_command(), "server", *self._arguments]
-        command += ["--host", "127.0.0.1", "--port", "0"]
+        command += ["--host", "127.0.0.1", "--port", str(self._port)]
         with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 command,

@@ -1,0 +1,89 @@
+"""The ingress on Ray Serve: hands each request to a replica, and its answer to the client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from ftllm.deploy.asgi_exchange import HttpHead, HttpRequest
+from ftllm.deploy.prefix_index import block_keys
+from ftllm.deploy.routing_text import routing_text
+
+ATTEMPTS: Final = 4  # with replicas that die before they begin to answer
+HOP_HEADERS: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding"})
+
+
+class ReplicaLostError(Exception):
+    """The replica died in the middle of an answer."""
+
+
+class Ingress:
+    """What Ray Serve makes of this class is a deployment; see `ftllm.deploy.ray`."""
+
+    def __init__(self, replicas: Any, *, max_body_bytes: int) -> None:
+        """`replicas` is the handle of the deployment of `EngineReplica`."""
+        self._answer = replicas.options(method_name="answer", stream=True)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, request: Request) -> Response:
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > self._max_body_bytes:
+                return refusal(413, f"The body has more than {self._max_body_bytes} bytes.")
+        carried = HttpRequest(
+            method=request.method,
+            path=request.url.path,
+            query=request.url.query.encode(),
+            headers=tuple(request.headers.raw),
+            client=(request.client.host, request.client.port) if request.client else None,
+            body=bytes(body),
+            routing_keys=tuple(block_keys(routing_text(bytes(body)))),
+        )
+        for _ in range(ATTEMPTS):
+            answer = self._answer.remote(carried)
+            try:
+                head = await anext(answer)
+            except RayActorError:  # nothing has come of it, so another one may answer
+                continue
+            except BackPressureError:
+                return refusal(429, "Every replica's queue is full; try again later.")
+            except BaseException:  # the client has hung up
+                answer.cancel()
+                raise
+            return streamed(head, answer)
+        return refusal(503, f"{ATTEMPTS} replicas died before they answered; try again later.")
+
+
+def streamed(head: HttpHead, answer: Any) -> Response:
+    """The answer to the client, as it comes. When the client hangs up, the replica hears of it."""
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        complete = False
+        try:
+            async for piece in answer:
+                yield piece
+            complete = True
+        except RayActorError as error:
+            raise ReplicaLostError("A replica died in the middle of an answer.") from error
+        finally:
+            if not complete:
+                answer.cancel()
+
+    response = StreamingResponse(body(), status_code=head.status)
+    response.raw_headers = [
+        (name, value) for name, value in head.headers if name.lower() not in HOP_HEADERS
+    ]
+    return response
+
+
+def refusal(status: int, message: str) -> Response:
+    """In the shape of OpenAI's errors."""
+    kind = "invalid_request_error" if status < 429 else "server_error"
+    error = {"message": message, "type": kind, "param": None, "code": None}
+    return JSONResponse({"error": error}, status_code=status)
