@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,13 +19,14 @@ _WORDS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Every conversation begins with a text of its own, and every turn sends all of it again."""
+    """Every conversation begins with a text of its own, and every turn sends all of it again. The
+    order of the conversations changes from turn to turn."""
 
-    conversations: int = 7  # an odd number: round robin then changes replicas from turn to turn
-    turns: int = 4
-    first_words: int = 100
+    conversations: int = 8
+    turns: int = 3
+    first_words: int = 120
     turn_words: int = 30
     clients: int = 2
     seed: int = 1
@@ -36,12 +36,18 @@ class Workload:
 class Outcome:
     seconds: float
     requests: int
-    prompt_tokens: int  # that replicas looked up in their caches
-    cached_tokens: int  # and found there
+    prompt_tokens: int
+    cached_tokens: int  # of them, by the answers' usage
 
     @property
     def hit_rate(self) -> float:
         return self.cached_tokens / max(1, self.prompt_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    prompt_tokens: int
+    cached_tokens: int
 
 
 @dataclass(slots=True)
@@ -54,19 +60,17 @@ class _Conversation:
         self.messages.append({"role": "user", "content": text})
 
 
-def converse(url: str, replicas: Sequence[str], workload: Workload, *, model: str) -> Outcome:
-    """Sends the workload to `url`, behind which `replicas` are; their caches are emptied first.
+def converse(url: str, workload: Workload, *, model: str) -> Outcome:
+    """Sends the workload to `url`.
 
     Raises `httpx.HTTPStatusError` when a request fails.
     """
-    for replica in replicas:
-        httpx.post(f"{replica}/reset_prefix_cache", trust_env=False).raise_for_status()
-    before = [_prefix_tokens(replica) for replica in replicas]
     draw = random.Random(workload.seed)
     conversations = [
         _Conversation(random.Random(f"{workload.seed}/{number}"))
         for number in range(workload.conversations)
     ]
+    usages: list[_Usage] = []
     started = time.perf_counter()
     with (
         httpx.Client(base_url=url, timeout=REQUEST_SECONDS, trust_env=False) as client,
@@ -76,19 +80,16 @@ def converse(url: str, replicas: Sequence[str], workload: Workload, *, model: st
             draw.shuffle(conversations)
             for conversation in conversations:
                 conversation.say(workload.turn_words if turn else workload.first_words)
-            list(pool.map(lambda each: _answer(client, each, model), conversations))
-    seconds = time.perf_counter() - started
-    after = [_prefix_tokens(replica) for replica in replicas]
-    pairs = list(zip(before, after, strict=True))
+            usages += pool.map(lambda each: _answer(client, each, model), conversations)
     return Outcome(
-        seconds=seconds,
-        requests=workload.turns * workload.conversations,
-        prompt_tokens=sum(new[0] - old[0] for old, new in pairs),
-        cached_tokens=sum(new[1] - old[1] for old, new in pairs),
+        seconds=time.perf_counter() - started,
+        requests=len(usages),
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
     )
 
 
-def _answer(client: httpx.Client, conversation: _Conversation, model: str) -> None:
+def _answer(client: httpx.Client, conversation: _Conversation, model: str) -> _Usage:
     body = {
         "model": model,
         "messages": conversation.messages,
@@ -97,17 +98,20 @@ def _answer(client: httpx.Client, conversation: _Conversation, model: str) -> No
     }
     response = client.post("/v1/chat/completions", json=body)
     response.raise_for_status()
-    text = response.json()["choices"][0]["message"]["content"]
+    answer = response.json()
+    text = answer["choices"][0]["message"]["content"]
     conversation.messages.append({"role": "assistant", "content": text or "…"})
+    usage = answer["usage"]
+    return _Usage(usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"])
 
 
-def _prefix_tokens(replica: str) -> tuple[float, float]:
-    """(queried, found) since the replica's start."""
+def prefix_tokens(replica: str) -> tuple[int, int]:
+    """(queried, found) by the metrics of the server at this URL, since its start."""
     text = httpx.get(f"{replica}/metrics", timeout=30, trust_env=False).text
-    queries, hits = (next(_samples(text, name)) for name in ("queries", "hits"))
-    return queries, hits
-
-
-def _samples(text: str, name: str) -> Iterator[float]:
-    for found in re.finditer(rf"^\w+:prefix_cache_{name}_total\{{.*\}} (\S+)$", text, re.M):
-        yield float(found[1])
+    queries, hits = (
+        re.search(rf"^\w+:prefix_cache_{name}_total\{{.*\}} (\S+)$", text, re.M)
+        for name in ("queries", "hits")
+    )
+    if queries is None or hits is None:
+        raise ValueError(f"{replica}/metrics does not count prefix cache queries and hits")
+    return int(float(queries[1])), int(float(hits[1]))

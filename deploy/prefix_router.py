@@ -3,6 +3,7 @@ read before, unless that replica has much more to do than another."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
@@ -38,13 +39,14 @@ class PrefixRouter(RequestRouter):
         loads = {each.replica_id: self._load(each) for each in candidate_replicas}
         least = min(loads.values(), default=0)
 
-        def preference(replica: RunningReplica) -> tuple[int, int, int]:
+        def preference(replica: RunningReplica) -> tuple[int, int, float]:
             known = self._index.matched(replica.replica_id, keys)
             load = loads[replica.replica_id]
             fits = known and known >= self._min_match * len(keys)
             if not fits or load > least + self._max_imbalance:
                 known = 0
-            return (-known, load, self._index.size(replica.replica_id))
+            size = self._index.size(replica.replica_id) if keys else random.random()
+            return (-known, load, size)
 
         return [[replica] for replica in sorted(candidate_replicas, key=preference)]
 

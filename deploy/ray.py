@@ -6,8 +6,7 @@
 In a config file of Ray Serve, `import_path` is ftllm.deploy.ray:app and `args` has the same names.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Ray reads the annotation of `app` as a class.
 import math
 from dataclasses import fields
 from typing import Any, Final
@@ -48,7 +47,7 @@ class Arguments(BaseModel):
     request_router: str = PREFIX_ROUTER  # the import path of a request router of Ray Serve
 
     @model_validator(mode="after")
-    def _scales_in_one_way(self) -> Arguments:
+    def _scales_in_one_way(self) -> "Arguments":
         if self.max_replicas is None:
             for name in ("min_replicas", "target_ongoing_requests"):
                 if getattr(self, name) is not None:

@@ -15,7 +15,10 @@ from ftllm.deploy.prefix_index import block_keys
 from ftllm.deploy.routing_text import routing_text
 
 ATTEMPTS: Final = 4  # with replicas that die before they begin to answer
-HOP_HEADERS: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding"})
+# Of one connection, and what Ray's proxy writes itself, with the same value.
+OWN_HEADERS: Final = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"x-request-id"}
+)
 
 
 class ReplicaLostError(Exception):
@@ -38,7 +41,7 @@ class Ingress:
                 return refusal(413, f"The body has more than {self._max_body_bytes} bytes.")
         carried = HttpRequest(
             method=request.method,
-            path=request.url.path,
+            path=request.scope["path"].removeprefix(request.scope.get("root_path", "")) or "/",
             query=request.url.query.encode(),
             headers=tuple(request.headers.raw),
             client=(request.client.host, request.client.port) if request.client else None,
@@ -77,7 +80,7 @@ def streamed(head: HttpHead, answer: Any) -> Response:
 
     response = StreamingResponse(body(), status_code=head.status)
     response.raw_headers = [
-        (name, value) for name, value in head.headers if name.lower() not in HOP_HEADERS
+        (name, value) for name, value in head.headers if name.lower() not in OWN_HEADERS
     ]
     return response
 
