@@ -26,8 +26,8 @@ class Workload:
 
     conversations: int = 8
     turns: int = 3
-    first_words: int = 120
-    turn_words: int = 30
+    first_words: int = 300
+    turn_words: int = 60
     clients: int = 2
     seed: int = 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 
 import ray
 from ray import serve
@@ -27,14 +28,12 @@ def main() -> None:
         built = app(Arguments.model_validate(arguments))
         serve.run(built, name=name, route_prefix=f"/{name}", blocking=False)
     print("all applications run", flush=True)
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop.wait()
     serve.shutdown()
     ray.shutdown()
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main()

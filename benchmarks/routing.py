@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--first_words", type=int, default=Workload.first_words)
     parser.add_argument("--turn_words", type=int, default=Workload.turn_words)
     parser.add_argument("--clients", type=int, default=Workload.clients)
-    parser.add_argument("--tokens", type=int, default=1536, help="KV cache of each replica")
+    parser.add_argument("--tokens", type=int, default=2048, help="KV cache of each replica")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -25,19 +25,19 @@ ENVIRONMENT = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # 15 by default
 }
 
 
 def has_ray() -> bool:
-    return find_spec("ray") is not None and find_spec("ray.serve") is not None
+    return find_spec("ray") is not None
 
 
 class RunningRay:
     """Starts Ray with `ftllm.deploy.ray:app` once for each entry of `applications`, name to
     arguments, which is served at `url_of(name)`; use it in a `with` block.
 
-    `folder` gets the log. Raises `RuntimeError` with the log's end when it
-    does not come up.
+    `folder` gets the log. Raises `RuntimeError` with the log's end when it does not come up.
     """
 
     def __init__(self, applications: Mapping[str, Mapping[str, object]], *, folder: Path) -> None:

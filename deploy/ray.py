@@ -1,7 +1,7 @@
 """ftllm on Ray Serve: replicas of one model behind one address.
 
-    serve run ftllm.deploy.ray:app model=Qwen/Qwen3-0.6B num_replicas=4
-    serve run ftllm.deploy.ray:app model=Qwen/Qwen3-0.6B min_replicas=1 max_replicas=8
+    serve run ftllm.deploy.ray:app model=MODEL num_replicas=4
+    serve run ftllm.deploy.ray:app model=MODEL min_replicas=1 max_replicas=8
 
 In a config file of Ray Serve, `import_path` is ftllm.deploy.ray:app and `args` has the same names.
 """

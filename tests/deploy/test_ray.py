@@ -24,7 +24,7 @@ ARGUMENTS = {
     "num_replicas": 2,
     "num_cpus": 0.25,
     "threads": 1,
-    "tokens": 1536,
+    "tokens": 2048,
     "max_model_len": 1024,
     "max_batch": 8,
 }

@@ -22,7 +22,7 @@ from steady_load import SteadyLoad
 
 MODEL = "smollm2-135m"
 # A cache for a bit more than half of the conversations, so that no replica can hold them all.
-OPTIONS = ("--threads", "1", "--tokens", "1536", "--max_model_len", "1024", "--max_batch", "8")
+OPTIONS = ("--threads", "1", "--tokens", "2048", "--max_model_len", "1024", "--max_batch", "8")
 NOTICE_SECONDS = 60  # for a router to see that a replica has gone or is back; the machine is busy
 LOAD_SECONDS = 240
 
@@ -75,7 +75,7 @@ def test_discovery_load_and_answers(program: str, replicas: list[str], tmp_path:
         if program == "smg":
             workers = ask(router, "/workers")["workers"]
             assert {worker["model_id"] for worker in workers} == {MODEL}
-            wait_until(lambda: capacities(router) == [1536, 1536])
+            wait_until(lambda: capacities(router) == [2048, 2048])
         else:
             loads = ask(router, "/get_loads")["workers"]
             assert [worker["load"] for worker in loads] == [0, 0]  # -1 = not told
