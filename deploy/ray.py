@@ -9,7 +9,7 @@ In a config file of Ray Serve, `import_path` is ftllm.deploy.ray:app and `args` 
 # No `from __future__ import annotations`: Ray reads the annotation of `app` as a class.
 import math
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from ray import serve
@@ -25,6 +25,8 @@ PREFIX_ROUTER: Final = "ftllm.deploy.prefix_router.PrefixRouter"
 HEALTH_SECONDS: Final = 10.0
 INGRESS_REQUESTS: Final = 10_000  # that one ingress replica carries at a time
 DRAIN_SLACK: Final = 10.0  # seconds beside drain_timeout until a replica is killed
+
+Options = TypeVar("Options", LoadOptions, ServerSettings)
 
 LOAD_FIELDS: Final = frozenset(each.name for each in fields(LoadOptions))
 SERVER_FIELDS: Final = frozenset(each.name for each in fields(ServerSettings)) - {"host", "port"}
@@ -126,7 +128,7 @@ def _scale(arguments: Arguments, *, max_batch: int) -> dict[str, Any]:
     }
 
 
-def _validated(kind: type[Any], values: dict[str, Any]) -> Any:
+def _validated(kind: type[Options], values: dict[str, Any]) -> Options:
     """`kind` from values as the command line and YAML have them: numbers may be texts."""
     try:
         return TypeAdapter(kind).validate_python(values)
