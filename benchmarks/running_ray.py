@@ -17,7 +17,7 @@ from types import TracebackType
 import httpx
 from running_router import free_port
 
-HOST = Path(__file__).parent / "ray_host.py"
+HOST = Path(__file__).parent / "ray_worker.py"
 START_SECONDS = 480  # Ray's own processes take their time
 STOP_SECONDS = 60
 # Ray's own limits are too short for its processes on a small machine that is busy.

@@ -22,7 +22,7 @@ ROUND_ROBIN = "ray.serve.experimental.round_robin_router.RoundRobinRouter"
 ARGUMENTS = {
     "model": MODEL,
     "num_replicas": 2,
-    "num_cpus": 0.25,
+    "num_cpus": 0.15,
     "threads": 1,
     "tokens": 2048,
     "max_model_len": 1024,
@@ -41,7 +41,13 @@ def ray(
     if not has_ray():
         pytest.skip("Ray Serve is not there: pip install '.[deploy-test]'")
     model_file(MODEL)
-    applications = {"prefix": ARGUMENTS, "turns": {**ARGUMENTS, "request_router": ROUND_ROBIN}}
+    scaled = {name: value for name, value in ARGUMENTS.items() if name != "num_replicas"}
+    scaled |= {"max_replicas": 2, "target_ongoing_requests": 2, "upscale_delay_s": 1}
+    applications = {
+        "prefix": ARGUMENTS,
+        "turns": {**ARGUMENTS, "request_router": ROUND_ROBIN},
+        "scaled": scaled,
+    }
     with RunningRay(applications, folder=tmp_path_factory.mktemp("ray")) as running:
         yield running
 
@@ -107,6 +113,16 @@ def test_prefix_aware_routing_finds_more_prefixes(ray: RunningRay) -> None:
     }
     print("ray", rates)
     assert rates["prefix"] >= 1.5 * rates["turns"], rates
+
+
+def test_requests_that_wait_bring_a_replica(ray: RunningRay) -> None:
+    assert len(ray.replica_pids("scaled")) == 1
+    with SteadyLoad(ray.url_of("scaled"), model=MODEL, clients=6) as load:
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while len(ray.replica_pids("scaled")) < 2:
+            assert time.monotonic() < deadline, "Ray has not started another replica"
+            time.sleep(1)
+    assert load.failures == []
 
 
 def test_a_killed_replica_costs_only_what_it_had_begun(ray: RunningRay) -> None:

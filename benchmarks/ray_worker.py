@@ -1,6 +1,6 @@
 """A Ray of its own with applications of `ftllm.deploy.ray`, until it is told to stop.
 
-    python benchmarks/ray_host.py PORT '{"NAME": {"model": …}}'
+    python benchmarks/ray_worker.py PORT '{"NAME": {"model": …}}'
 
 What `serve run` does, without the dashboard and with one CPU, so that a small machine bears it.
 """
