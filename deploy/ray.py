@@ -90,12 +90,12 @@ ARGUMENT_NAMES: Final = LOAD_FIELDS | SERVER_FIELDS | frozenset(Arguments.model_
 def app(arguments: Arguments) -> serve.Application:
     """Builds the application. Raises `OptionError` for an argument that cannot be honoured."""
     load, settings = arguments.load_options(), arguments.server_settings()
-    live = load.max_batch + load.max_queue  # what a replica takes before it answers with 429
     replica = serve.deployment(
         EngineReplica,
         name="engine",
         ray_actor_options={"num_cpus": arguments.num_cpus},
-        max_ongoing_requests=live,
+        max_ongoing_requests=load.max_batch + load.max_queue,  # more would get 429
+        max_queued_requests=max(1, load.max_queue),  # at each ingress, when all replicas are full
         health_check_period_s=HEALTH_SECONDS,
         health_check_timeout_s=settings.stall_timeout + HEALTH_SECONDS,
         graceful_shutdown_timeout_s=settings.drain_timeout + DRAIN_SLACK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from ftllm.deploy.asgi_exchange import HttpHead, HttpRequest
 from ftllm.deploy.prefix_index import block_keys
 from ftllm.deploy.routing_text import routing_text
 
+INLINE_BYTES: Final = 65536  # of a body whose text is read at once: less than a millisecond
 ATTEMPTS: Final = 4  # with replicas that die before they begin to answer
 # Of one connection, and what Ray's proxy writes itself, with the same value.
 OWN_HEADERS: Final = frozenset(
@@ -39,6 +41,7 @@ class Ingress:
             body += piece
             if len(body) > self._max_body_bytes:
                 return refusal(413, f"The body has more than {self._max_body_bytes} bytes.")
+        keys = await routing_keys(bytes(body))
         carried = HttpRequest(
             method=request.method,
             path=request.scope["path"].removeprefix(request.scope.get("root_path", "")) or "/",
@@ -46,7 +49,7 @@ class Ingress:
             headers=tuple(request.headers.raw),
             client=(request.client.host, request.client.port) if request.client else None,
             body=bytes(body),
-            routing_keys=tuple(block_keys(routing_text(bytes(body)))),
+            routing_keys=keys,
         )
         for _ in range(ATTEMPTS):
             answer = self._answer.remote(carried)
@@ -55,12 +58,13 @@ class Ingress:
             except RayActorError:  # nothing has come of it, so another one may answer
                 continue
             except BackPressureError:
-                return refusal(429, "Every replica's queue is full; try again later.")
+                return refusal(429, "Every replica's queue is full; try again later.", retry=True)
             except BaseException:  # the client has hung up
                 answer.cancel()
                 raise
             return streamed(head, answer)
-        return refusal(503, f"{ATTEMPTS} replicas died before they answered; try again later.")
+        message = f"{ATTEMPTS} replicas died before they answered; try again later."
+        return refusal(503, message, retry=True)
 
 
 def streamed(head: HttpHead, answer: Any) -> Response:
@@ -85,8 +89,16 @@ def streamed(head: HttpHead, answer: Any) -> Response:
     return response
 
 
-def refusal(status: int, message: str) -> Response:
-    """In the shape of OpenAI's errors."""
-    kind = "invalid_request_error" if status < 429 else "server_error"
+async def routing_keys(body: bytes) -> tuple[bytes, ...]:
+    """Without holding up other requests where the body is long."""
+    if len(body) < INLINE_BYTES:
+        return tuple(block_keys(routing_text(body)))
+    return tuple(await asyncio.to_thread(lambda: block_keys(routing_text(body))))
+
+
+def refusal(status: int, message: str, *, retry: bool = False) -> Response:
+    """In the shape of OpenAI's errors; with `retry`, the client is told when to come again."""
+    kind = "server_error" if retry else "invalid_request_error"
     error = {"message": message, "type": kind, "param": None, "code": None}
-    return JSONResponse({"error": error}, status_code=status)
+    headers = {"Retry-After": "1"} if retry else None
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
