@@ -8,7 +8,7 @@ In a config file of Ray Serve, `import_path` is ftllm.deploy.ray:app and `args` 
 
 # No `from __future__ import annotations`: Ray reads the annotation of `app` as a class.
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -19,6 +19,7 @@ from ftllm.deploy.ray_ingress import Ingress
 from ftllm.deploy.ray_replica import EngineReplica
 from ftllm.errors import OptionError
 from ftllm.loading import LoadOptions
+from ftllm.server.request_limits import RequestLimits
 from ftllm.server.settings import ServerSettings
 
 PREFIX_ROUTER: Final = "ftllm.deploy.prefix_router.PrefixRouter"
@@ -26,15 +27,21 @@ HEALTH_SECONDS: Final = 10.0
 INGRESS_REQUESTS: Final = 10_000  # that one ingress replica carries at a time
 DRAIN_SLACK: Final = 10.0  # seconds beside drain_timeout until a replica is killed
 
-Options = TypeVar("Options", LoadOptions, ServerSettings)
+Options = TypeVar("Options", LoadOptions, RequestLimits, ServerSettings)
 
 LOAD_FIELDS: Final = frozenset(each.name for each in fields(LoadOptions))
-SERVER_FIELDS: Final = frozenset(each.name for each in fields(ServerSettings)) - {"host", "port"}
+LIMIT_FIELDS: Final = frozenset({"queue_timeout", "request_timeout"})
+# The others are of connections, which Ray's proxy has.
+SERVER_FIELDS: Final = frozenset(
+    each.name
+    for each in fields(ServerSettings)
+    if each.name not in ("host", "port", "tls", "limits")
+)
 
 
 class Arguments(BaseModel):
     """What `app` takes. Beside these: the fields of `LoadOptions` (model, dtype, tokens, threads …)
-    and of `ServerSettings` (api_key_files, lenient …), which have the names of the flags."""
+    and of `ServerSettings` (api_key_files, lenient …), queue_timeout and request_timeout."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
@@ -61,7 +68,7 @@ class Arguments(BaseModel):
                 f"min_replicas is {self.min_replicas}; it must be at most max_replicas, which is"
                 f" {self.max_replicas}"
             )
-        unknown = sorted(self._options.keys() - LOAD_FIELDS - SERVER_FIELDS)
+        unknown = sorted(self._options.keys() - ARGUMENT_NAMES)
         if unknown:
             raise ValueError(
                 f"{unknown[0]} is no argument; they are {', '.join(sorted(ARGUMENT_NAMES))}"
@@ -78,13 +85,16 @@ class Arguments(BaseModel):
         return _validated(LoadOptions, threads | self._chosen(LOAD_FIELDS))
 
     def server_settings(self) -> ServerSettings:
-        return _validated(ServerSettings, self._chosen(SERVER_FIELDS))
+        limits = _validated(RequestLimits, self._chosen(LIMIT_FIELDS))
+        return replace(_validated(ServerSettings, self._chosen(SERVER_FIELDS)), limits=limits)
 
     def _chosen(self, names: frozenset[str]) -> dict[str, Any]:
         return {name: value for name, value in self._options.items() if name in names}
 
 
-ARGUMENT_NAMES: Final = LOAD_FIELDS | SERVER_FIELDS | frozenset(Arguments.model_fields)
+ARGUMENT_NAMES: Final = (
+    LOAD_FIELDS | SERVER_FIELDS | LIMIT_FIELDS | frozenset(Arguments.model_fields)
+)
 
 
 def app(arguments: Arguments) -> serve.Application:

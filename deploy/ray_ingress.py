@@ -98,7 +98,7 @@ async def routing_keys(body: bytes) -> tuple[bytes, ...]:
 
 def refusal(status: int, message: str, *, retry: bool = False) -> Response:
     """In the shape of OpenAI's errors; with `retry`, the client is told when to come again."""
-    kind = "server_error" if retry else "invalid_request_error"
-    error = {"message": message, "type": kind, "param": None, "code": None}
+    kinds = {413: "invalid_request_error", 429: "rate_limit_error", 503: "server_error"}
+    error = {"message": message, "type": kinds[status], "param": None, "code": None}
     headers = {"Retry-After": "1"} if retry else None
     return JSONResponse({"error": error}, status_code=status, headers=headers)

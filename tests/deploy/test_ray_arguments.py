@@ -28,11 +28,18 @@ def test_ray_finds_the_arguments_class() -> None:
 
 
 def test_texts_of_the_command_line_become_values() -> None:
-    arguments = read(model="m", num_replicas="3", tokens="2048", lenient="true", cache_dir="/c")
+    arguments = read(
+        model="m",
+        num_replicas="3",
+        tokens="2048",
+        lenient="true",
+        cache_dir="/c",
+        request_timeout="9",
+    )
     load, settings = arguments.load_options(), arguments.server_settings()
     assert arguments.num_replicas == 3
     assert (load.model, load.tokens, load.cache_dir) == ("m", 2048, Path("/c"))
-    assert settings.lenient is True
+    assert (settings.lenient, settings.limits.request_timeout) == (True, 9.0)
 
 
 @pytest.mark.parametrize(

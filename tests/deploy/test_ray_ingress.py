@@ -136,7 +136,7 @@ def test_not_for_ever() -> None:
 
 def test_full_queues_are_429() -> None:
     status, error, headers = error_in(ask(FakeHandle([BackPressureError(1, 1)])))
-    assert status == 429
+    assert (status, error["type"]) == (429, "rate_limit_error")
     assert "queue is full" in error["message"]
     assert headers[b"retry-after"] == b"1"
 
