@@ -70,6 +70,14 @@ class ImageRoot:
         )
         return int(done.stdout.split()[0])
 
+    def remove(self) -> None:
+        """Not with something of this machine mounted in it."""
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        left = [place for place in mounts if Path(place).is_relative_to(self.root)]
+        if left:
+            raise RuntimeError(f"{left[0]} is still mounted, so {self.root} stays.")
+        shutil.rmtree(self.root)
+
     def _inside(self, path: str) -> Path:
         return self.root / path.lstrip("/")
 

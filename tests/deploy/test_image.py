@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import time
@@ -27,7 +27,7 @@ import httpx
 import pytest
 from running_router import free_port
 
-from .dockerfile import Stage, stages
+from .dockerfile import Stage, copy_parts, stages
 from .image_root import Container, ImageRoot
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,18 @@ BASE_VARIABLE = "FTLLM_IMAGE_BASE"
 START_SECONDS = 900  # a model is fetched
 
 pytestmark = pytest.mark.e2e
+
+
+def test_stages_and_instructions_are_read() -> None:
+    builder, runtime = stages((ROOT / "Dockerfile").read_text())
+    assert (builder.name, runtime.name) == ("builder", "runtime")
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", builder.base)
+    assert copy_parts(builder.texts("COPY")[1]) == (None, ["csrc"], "csrc")
+    assert copy_parts(runtime.texts("COPY")[0]) == ("builder", ["/opt/ftllm"], "/opt/ftllm")
+    assert runtime.environment["PATH"].startswith("/opt/ftllm/bin:/usr/local/sbin")
+    assert runtime.environment["FTLLM_CACHE"] == "/cache"
+    assert json.loads(runtime.last("ENTRYPOINT"))[:2] == ["ftllm", "server"]
+    assert len(runtime.texts("RUN")) == 1
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +66,20 @@ def image(
     binds = [Path(path) for path in os.environ.get("FTLLM_IMAGE_BINDS", "").split(":") if path]
     passed = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     folder = tmp_path_factory.mktemp("image")
-    roots: dict[str, Path] = {}
+    roots: dict[str, ImageRoot] = {}
     found = stages((ROOT / "Dockerfile").read_text())
     for stage in found:
         root = ImageRoot(folder / stage.name, binds=binds, environment=passed)
         root.begin(base)
         before = root.size()
-        for step in root.carry_out(stage, context=ROOT, others=roots):
+        others = {name: made.root for name, made in roots.items()}
+        roots[stage.name] = root
+        for step in root.carry_out(stage, context=ROOT, others=others):
             print(f"{step.seconds:7.1f} s  {stage.name}: {step.text[:80]}")
         print(f"{stage.name}: {(root.size() - before) / 2**20:.0f} MiB beyond the base")
-        roots[stage.name] = root.root
     yield root, found[-1]
-    shutil.rmtree(folder, ignore_errors=True)
+    for made in roots.values():
+        made.remove()
 
 
 @pytest.fixture(scope="module")
