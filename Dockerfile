@@ -21,6 +21,7 @@ COPY text text
 COPY tool_parsers tool_parsers
 COPY server server
 COPY cli cli
+COPY deploy deploy
 # pip stays in the environment: it fetches `pypi:` models.
 RUN python -m venv /opt/ftllm \
     && python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \

@@ -1,4 +1,4 @@
-"""A real `ftllm server` in a process of its own, on a free port of this machine."""
+"""A real `ftllm server` in a process of its own, on a port of this machine."""
 
 from __future__ import annotations
 

@@ -28,6 +28,12 @@ def refuse_unsupported_sampling(body: SamplingFields) -> None:
         "length_penalty",
         "It belongs to beam search, which is not supported.",
     )
+    _refuse(
+        body.no_stop_trim,
+        "no_stop_trim",
+        "It is not supported; include_stop_str_in_output keeps what ended the answer.",
+    )
+    _refuse(body.return_hidden_states, "return_hidden_states", "They are not given out.")
     if body.prompt_logprobs is not None and body.stream:
         raise RequestError(
             "prompt_logprobs cannot be streamed; set stream to false.", param="prompt_logprobs"
@@ -36,6 +42,13 @@ def refuse_unsupported_sampling(body: SamplingFields) -> None:
 
 def refuse_unsupported_chat(body: ChatCompletionRequest) -> None:
     """Raises `RequestError` naming the first field that asks for what is not there."""
+    for name in ("separate_reasoning", "stream_reasoning"):
+        _refuse(
+            getattr(body, name) is False,
+            name,
+            "Thinking is always apart from the answer and streamed; include_reasoning leaves it"
+            " out.",
+        )
     _refuse(body.verbosity not in (None, "medium"), "verbosity", "It is not supported.")
     _refuse(
         body.modalities not in (None, [], ["text"]), "modalities", "Only text output is supported."

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 # The folders of the import namespace. "face" is ftllm/ itself: ftllm.llm, ftllm.loading …
 PACKAGES = {
     "cli": "cli",
+    "deploy": "deploy",
     "server": "server",
     "face": "ftllm",
     "sources": "sources",
@@ -29,6 +30,7 @@ PACKAGES = {
 # Package -> the others that it may import. `ftllm.errors` is a leaf that all may import.
 ARROWS = {
     "cli": {"server", "face", "sources", "text", "tool_parsers", "engine"},
+    "deploy": {"server", "face"},
     "server": {"face", "text", "tool_parsers", "engine"},
     "face": {"sources", "text", "tool_parsers", "engine", "_core"},
     "sources": set(),
@@ -39,9 +41,10 @@ ARROWS = {
 # Libraries that would carry a concept over a border -> the packages that may import them.
 LIBRARY_HOMES = {
     "fastapi": {"server"},
-    "starlette": {"server"},
+    "starlette": {"server", "deploy"},
     "uvicorn": {"server"},
-    "pydantic": {"server"},
+    "pydantic": {"server", "deploy"},
+    "ray": {"deploy"},
     "typer": {"cli"},
     "rich": {"cli", "face"},
     "numpy": {"engine", "face"},  # the server never sees a tensor

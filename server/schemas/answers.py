@@ -115,9 +115,28 @@ class Health(BaseModel):
 
 class Load(BaseModel):
     server_load: int
+    load: int
     running: int
     waiting: int
     kv_cache_usage: float
+
+
+class EngineLoad(BaseModel):
+    dp_rank: int
+    num_running_reqs: int
+    num_waiting_reqs: int
+    num_total_reqs: int
+    num_used_tokens: int
+    max_total_num_tokens: int
+    token_usage: float
+    cache_hit_rate: float
+
+
+class EngineLoads(BaseModel):
+    timestamp: str
+    version: str
+    dp_rank_count: int
+    loads: list[EngineLoad]
 
 
 class ServerInfo(BaseModel):

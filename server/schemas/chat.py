@@ -84,6 +84,8 @@ class ChatCompletionRequest(SamplingFields):
     include_reasoning: bool | None = None  # None = true
 
     # Known, but not honoured: refused when they ask for something.
+    separate_reasoning: bool | None = None  # SGLang's: refused when false, as the next one
+    stream_reasoning: bool | None = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: JsonValue = None

@@ -79,6 +79,9 @@ class SamplingFields(Schema):
     cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_SALT_CHARS)] | None = None
     use_beam_search: bool | None = None  # known, but not honoured: refused when true
     length_penalty: float | None = None  # of beam search: refused unless 1
+    # SGLang's, which routers add with their defaults: refused when they ask for something else.
+    no_stop_trim: bool | None = None
+    return_hidden_states: bool | None = None
 
     # Accepted: only a hosted service can mean them.
     user: str | None = None

@@ -297,6 +297,8 @@ def test_template_variables(api: Api, engine: FakeEngine) -> None:
     ("field", "value"),
     [
         ("reasoning_effort", "high"),
+        ("separate_reasoning", False),
+        ("stream_reasoning", False),
         ("verbosity", "low"),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "x"}),
@@ -319,6 +321,8 @@ def test_what_asks_for_nothing_passes(api: Api) -> None:
         "tool_choice": "auto",
         "response_format": {"type": "text"},
         "modalities": ["text"],
+        "separate_reasoning": True,
+        "stream_reasoning": True,
     }
     assert api.chat(**fields).status_code == 200
 

@@ -62,7 +62,7 @@ def test_a_stalled_engine_is_neither_live_nor_ready(model: FakeModel, engine: Fa
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("path", ["/v1/load", "/load"])
+@pytest.mark.parametrize("path", ["/v1/load", "/load", "/get_load"])
 def test_load_counts_what_is_being_answered(
     model: FakeModel, engine: FakeEngine, path: str
 ) -> None:
@@ -74,7 +74,9 @@ def test_load_counts_what_is_being_answered(
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
 
             async def load() -> int:
-                return int((await client.get(path)).json()["server_load"])
+                figures = (await client.get(path)).json()
+                assert figures["load"] == figures["server_load"]
+                return int(figures["server_load"])
 
             assert await load() == 0
             body = {"prompt": "x", "stream": True, "n": 2}
@@ -90,6 +92,23 @@ def test_load_counts_what_is_being_answered(
             assert await load() == 0
 
     asyncio.run(scenario())
+
+
+def test_loads_are_in_the_shape_of_sglang(api: Api) -> None:
+    api.complete("x")
+    figures = api.get("/v1/loads?include=core,queues").json()
+    assert figures["dp_rank_count"] == 1
+    (entry,) = figures["loads"]
+    assert entry == {
+        "dp_rank": 0,
+        "num_running_reqs": 0,
+        "num_waiting_reqs": 0,
+        "num_total_reqs": 0,
+        "num_used_tokens": 0,
+        "max_total_num_tokens": 3200,
+        "token_usage": 0.0,
+        "cache_hit_rate": 0.0,
+    }
 
 
 def test_server_info(api: Api) -> None:

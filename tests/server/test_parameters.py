@@ -61,6 +61,8 @@ def test_allowed_tokens_and_bad_words_reach_the_engine(api: Api, engine: FakeEng
         ({"cache_salt": "x" * 1025}, "cache_salt"),
         ({"use_beam_search": True}, "use_beam_search"),
         ({"length_penalty": 0.5}, "length_penalty"),
+        ({"no_stop_trim": True}, "no_stop_trim"),
+        ({"return_hidden_states": True}, "return_hidden_states"),
         ({"skip_special_tokens": 1}, "skip_special_tokens"),
     ],
 )
@@ -76,6 +78,8 @@ def test_what_changes_nothing_is_accepted(api: Api) -> None:
     fields: dict[str, object] = {
         "use_beam_search": False,
         "length_penalty": 1.0,
+        "no_stop_trim": False,
+        "return_hidden_states": False,
         "spaces_between_special_tokens": True,
         "truncation_side": "left",
     }

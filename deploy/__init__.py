@@ -1,0 +1,1 @@
+"""ftllm on other people's engines of scale: many replicas behind one address."""
