@@ -165,17 +165,20 @@ class ChatTurns:
         return None if is_closed else dialect
 
     def _parsed_reader(self, prepared: PreparedTurn) -> ParsedReader:
-        turn = prepared.turn
+        turn, offer = prepared.turn, prepared.turn.tools
         reasoning = None if prepared.reasoning is None else prepared.reasoning.name
         parser = OutputParser(
-            tools=[tool.template_form() for tool in turn.tools.tools],
+            tools=[tool.template_form() for tool in offer.tools],
             tool_dialect=self._dialects.tools.name,
+            strict=[tool.name for tool in offer.tools if tool.strict],
+            # A grammar has told the answer from calls, or which tools may be called.
+            marked_only=turn.params.grammar is not None or offer.allowed is not None,
             reasoning_dialect=reasoning,
             starts_in_reasoning=starts_in_reasoning(reasoning, prepared.prompt.tail),
         )
         return ParsedReader(
             parser,
-            parallel=turn.tools.parallel,
+            parallel=offer.parallel,
             shows_reasoning=prepared.thinking.visible,
             with_logprobs=turn.params.logprobs is not None,
         )

@@ -18,6 +18,10 @@ it has opened a call, that the text is none returns False and leaves the cursor 
 to it becomes content. Behind a call it moves past the closing marker, which may be missing.
 """
 
+ParseAnswer = Callable[[Source, CallWriter], Parse[bool]]
+"""Reads an answer from its first visible character on; whether it is calls and nothing else. Stops
+where it finds that it is not; the text up to there becomes content."""
+
 
 class CallGrammars:
     """The grammars that constrain a dialect's calls, in Lark for llguidance."""
@@ -71,6 +75,7 @@ class ToolDialect(CallGrammars):
 
     `openings` are markers that may begin a call anywhere in the content. `bare` are texts that may
     begin one at the start of a line; `parse` must then be sure to tell a call from other text.
+    `unmarked` reads answers that are calls without a marker, which some of the models write.
     `reply_prefix` is a text that the model puts before content when it has tools; it is dropped.
     `older` is a marker and the layout of models whose vocabulary lacks it.
     """
@@ -80,6 +85,7 @@ class ToolDialect(CallGrammars):
     parse: ParseCalls
     layout: CallLayout
     bare: tuple[str, ...] = ()
+    unmarked: ParseAnswer | None = None
     new_id: IdSource = hex_id
     reply_prefix: str = ""
     older: tuple[str, CallLayout] | None = None
