@@ -168,7 +168,11 @@ def test_an_unmarked_call_waits_for_the_end_and_other_text_does_not() -> None:
     parser = OutputParser(tools=TOOLS, tool_dialect="hermes", new_id=numbered())
     assert parser.feed(call) == []
     assert [delta.tool_calls[0].arguments for delta in parser.finish("stop")] == ["", '{"a": 1}']
-    for start, rest in (('{"na', 'tion": 1'), (fence, "python"), (fence + 'json\n{"name": "h', '"')):
+    for start, rest in (
+        ('{"na', 'tion": 1'),
+        (fence, "python"),
+        (fence + 'json\n{"name": "h', '"'),
+    ):
         parser = OutputParser(tools=TOOLS, tool_dialect="hermes", new_id=numbered())
         assert parser.feed(start) == []
         assert parser.feed(rest) == [Delta(content=start + rest)]
