@@ -87,7 +87,13 @@ async def start_response(
         head = services.answer_head("resp", separator="_")
         running = services.turns.start(prepared, answer_id=head.answer_id)
     return ResponseRun(
-        answer=ResponsesAnswer(head, body, services.model, stores=store is not None),
+        answer=ResponsesAnswer(
+            head,
+            body,
+            services.model,
+            stores=store is not None,
+            loose_tools=[tool.name for tool in prepared.turn.tools.tools if not tool.strict],
+        ),
         turn=running,
         items=(*earlier, *_with_ids(body.input or ())),
         store=store,

@@ -20,8 +20,8 @@ class OutputParser:
     """Splits one answer while it is generated; linear in its length, for any split of the text.
 
     `tools` are the request's, in OpenAI's form; without them, or without a dialect, nothing is
-    parsed as a call. A grammar sees to it that marked calls of `strict` ones fit; without a marker
-    they are calls only if they fit, and with `marked_only` nothing is a call without a marker.
+    parsed as a call. With `strict` ones a grammar sees to it that calls fit, and what it cannot
+    constrain is a call only if it fits, or with `marked_only` not at all.
     `starts_in_reasoning` says that the prompt ends inside a reasoning block. `new_id` makes the
     ids of calls for which the model writes none (for tests).
 
@@ -108,8 +108,9 @@ def _machine(
     if isinstance(tool_dialect, ChannelDialect) or isinstance(reasoning_dialect, ChannelDialect):
         calls = None if tool_dialect is None else CallWriter(tools, outbox, new_id or hex_id)
         return HarmonyMachine(source, outbox, calls, starts_in_reasoning=starts_in_reasoning)
-    if tool_dialect is not None and marked_only:
-        tool_dialect = replace(tool_dialect, unmarked=None)
+    if tool_dialect is not None and (tools.strict or marked_only):
+        unmarked = None if marked_only else tool_dialect.unmarked
+        tool_dialect = replace(tool_dialect.guarded(), unmarked=unmarked)
     return StateMachine(
         source,
         outbox,

@@ -313,7 +313,8 @@ def test_tokens_are_counted(api: Api, engine: FakeEngine) -> None:
 def test_tool_choices(
     api: Api, engine: FakeEngine, choice: object, constrained: bool, told: bool
 ) -> None:
-    response = api.respond(tools=[WEATHER, TIME], tool_choice=choice).json()
+    tools = [WEATHER, {**TIME, "strict": False}]
+    response = api.respond(tools=tools, tool_choice=choice).json()
     assert response["tool_choice"] == choice
     assert ("(tool)" in prompt_of(engine)) == told
     assert (engine.requests[0].params.grammar is not None) == constrained
@@ -485,3 +486,31 @@ def test_what_was_not_in_the_background_cannot_be_cancelled(api: Api) -> None:
     response = api.respond().json()
     error = error_of(api.send("POST", f"/v1/responses/{response['id']}/cancel"), 400)
     assert "background" in error["message"]
+
+
+UNCLEAR: Json = {
+    "type": "function",
+    "name": "unclear",
+    "parameters": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}},
+}
+
+
+def test_functions_are_strict_by_default(api: Api, engine: FakeEngine) -> None:
+    tool = {key: value for key, value in WEATHER.items() if key != "strict"}
+    for response in answers(api, tools=[tool, TIME]):
+        assert [each["strict"] for each in response["tools"]] == [True, True]
+    assert engine.requests[-1].params.grammar is not None
+    (response, _) = answers(api, tools=[WEATHER])
+    assert [each["strict"] for each in response["tools"]] == [False]
+    assert engine.requests[-1].params.grammar is None
+
+
+def test_a_schema_that_cannot_be_kept_is_not_strict_by_default(
+    api: Api, engine: FakeEngine
+) -> None:
+    for response in answers(api, tools=[UNCLEAR, TIME, WEATHER]):
+        assert [each["strict"] for each in response["tools"]] == [False, False, False]
+    assert engine.requests[-1].params.grammar is None
+    refused = api.respond(tools=[{**UNCLEAR, "strict": True}])
+    assert refused.status_code == 400
+    assert error_of(refused)["param"] == "tools"

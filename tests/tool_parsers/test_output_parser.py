@@ -194,3 +194,21 @@ def test_calls_without_a_marker_can_be_left_out() -> None:
     text = '{"name": "f", "arguments": {"a": 1}}'
     parser = OutputParser(tools=TOOLS, tool_dialect="hermes", marked_only=True)
     assert parser.feed(text) == [Delta(content=text)]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [
+        ("xlam", '<tool_call>[{"name": "f", "arguments": {}}]</tool_call>'),
+        ("llama4_pythonic", "[f()]"),
+        ("qwen3_coder", "<function=f>\n</function>"),
+    ],
+)
+def test_forms_that_no_grammar_constrains_are_no_calls_of_strict_tools(
+    dialect: str, text: str
+) -> None:
+    for strict in ((), ("f",)):
+        parser = OutputParser(tools=TOOLS, tool_dialect=dialect, strict=strict)
+        found = join_deltas([*parser.feed(text), *parser.finish("stop")])
+        assert len(found.tool_calls) == (not strict)
+        assert found.content == (text if strict else None)
