@@ -17,7 +17,7 @@ from ftllm.engine.request import (
 )
 from ftllm.errors import EngineStoppedError
 from ftllm.server.aligned_logprobs import LogprobAligner, PlacedLogprob
-from ftllm.server.errors import EngineFailureError, RefusedError, expired_error
+from ftllm.server.errors import EngineFailureError, GrammarFailureError, expired_error
 from ftllm.server.prompts import Prompt
 from ftllm.text.stream import TextStream
 from ftllm.text.tokenizer import Tokenizer
@@ -63,7 +63,7 @@ class ChoiceStream:
         self.plan = plan
         self.finished = False
         self.stopped = False
-        self.failure: EngineFailureError | EngineStoppedError | RefusedError | None = None
+        self.failure: Exception | None = None  # how the sequence ended badly
         self.output_tokens = 0
         self.cached_tokens = 0
         self.drafted_tokens = 0
@@ -161,6 +161,8 @@ class ChoiceStream:
             self.failure = EngineFailureError(event.error or "The engine gave no reason.")
         elif event.reason is FinishReason.EXPIRED:
             self.failure = expired_error(event)
+        elif event.reason is FinishReason.GRAMMAR:
+            self.failure = GrammarFailureError(event.error or "The engine gave no reason.")
         elif event.reason is FinishReason.ABORTED:
             self.failure = EngineStoppedError("The engine stopped before the answer was complete.")
         else:

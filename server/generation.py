@@ -94,7 +94,7 @@ class Generation:
 
     async def next_deltas(self) -> list[ChoiceDelta]:
         """What is new, or an empty list once every sequence has had its terminal event. Raises
-        `EngineFailureError`, `EngineStoppedError`, or `ClientDisconnectedError` after `close`."""
+        `EngineFailureError`, `GrammarFailureError`, `EngineStoppedError`, or `ClientDisconnectedError` after `close`."""
         while self._live:
             self._raise_failure()
             deltas: list[ChoiceDelta] = []

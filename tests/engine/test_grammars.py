@@ -147,7 +147,7 @@ def test_a_mask_that_leaves_nothing_ends_with_an_error_unless_the_output_is_comp
     driver.add(make_request("stuck", prompt(5), SamplingParams(grammar=stuck)))
     driver.run()
     end = driver.finish("stuck")
-    assert end.reason is FinishReason.ERROR
+    assert end.reason is FinishReason.GRAMMAR
     assert "allow no token" in str(end.error)
     assert driver.tokens("stuck") == [3]
 
@@ -159,7 +159,7 @@ def test_a_grammar_that_fails_ends_with_its_reason() -> None:
     driver.add(make_request("b", prompt(5), max_tokens=9))
     driver.run()
     end = driver.finish("a")
-    assert end.reason is FinishReason.ERROR
+    assert end.reason is FinishReason.GRAMMAR
     assert "token 2 is too much" in str(end.error)
     assert driver.tokens("a") == [0, 1, 2]
     assert driver.finish("b").reason is FinishReason.LENGTH
