@@ -194,7 +194,7 @@ def test_masks_that_cannot_be_filled_end_their_requests_and_no_others(
     with running(engine), caplog.at_level(logging.ERROR):
         engine.submit(make_request("bound", prompt(5), params()), bound)
         engine.submit(make_request("free", prompt(5), max_tokens=9), free)
-        assert bound.wait().reason is FinishReason.ERROR
+        assert bound.wait().reason is FinishReason.GRAMMAR
         assert free.wait().reason is FinishReason.LENGTH
     assert any("Masks" in record.getMessage() for record in caplog.records)
     assert not any(isinstance(event, TokensEvent) for event in bound.events)
