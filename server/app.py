@@ -119,7 +119,7 @@ def create_app_of(services: Services) -> FastAPI:
             server_log.info("%s", line)
         with _reloading_on_sighup(keys, enabled=bool(settings.api_key_files)):
             yield
-        services.close()
+        await services.close()
 
     middleware = [
         *_cors(settings.cors_origins),

@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 
 from starlette.requests import Request as HttpRequest
 
@@ -28,10 +29,12 @@ from ftllm.server.pooled import PooledResult, PooledRun
 from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.request_context import current_request
+from ftllm.server.response_database import DatabaseShelf
 from ftllm.server.response_store import ResponseStore
 from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
 from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm, on_disconnect
+from ftllm.server.stored_response import ResponseShelf
 from ftllm.server.thinking import ThinkingPlanner
 from ftllm.text.thinking_switches import ThinkingSwitches
 
@@ -76,12 +79,15 @@ class Services:
         )
 
         self.responses = ResponseStore(
-            max_count=settings.stored_responses, max_bytes=settings.stored_bytes
+            max_count=settings.stored_responses,
+            max_bytes=settings.stored_bytes,
+            shelf=_shelf(settings.response_store),
         )
         self.background = BackgroundResponses()
 
-    def close(self) -> None:
-        self.background.close()
+    async def close(self) -> None:
+        await self.background.close()
+        self.responses.close()
         self.prompts.close()
         self.model.grammars.close()
 
@@ -162,3 +168,7 @@ class Services:
         for prompt in prompts:
             text = self.model.tokenizer.decode(prompt.ids, skip_special_tokens=False)
             server_log.debug("request %s: prompt %r", request_id, text)
+
+
+def _shelf(path: Path | None) -> ResponseShelf | None:
+    return None if path is None else DatabaseShelf(path)
