@@ -43,13 +43,16 @@ class DatabaseShelf:
             totals = (
                 "SELECT coalesce(sum(size), 0), coalesce(max(used), 0), count(*) FROM responses"
             )
-            self._size, self._last_use, self._count = self._base.execute(totals).fetchone()
+            size, last_use, count = self._base.execute(totals).fetchone()
             self._end_running()
         except (sqlite3.Error, ValidationError, ValueError) as error:
             raise OptionError(
                 f"response_store: {path} cannot be used ({error}). It must be a file that this"
                 " server has made and no other has open, or a new one in a folder that is there."
             ) from error
+        self._size: int = size
+        self._last_use: int = last_use
+        self._count: int = count
 
     def _open(self, path: Path) -> None:
         base = self._base
