@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from ftllm.server.event_log import EventLog
+from ftllm.server.request_context import current_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,6 @@ class _Work:
     task: asyncio.Task[None]
     stop: Callable[[], None]
     log: EventLog | None
-
-from ftllm.server.request_context import current_request
 
 
 class BackgroundResponses:
