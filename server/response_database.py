@@ -7,8 +7,6 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from ftllm.errors import OptionError
 from ftllm.server.json_text import encode_json
 from ftllm.server.schemas.responses import InputItem
@@ -35,17 +33,18 @@ class DatabaseShelf:
         """Raises `OptionError` for a file that cannot be used. A response that was being made when
         the server before ended has failed."""
         try:
+            path.touch(mode=0o600)  # it holds conversations; the journal is as the file is
             # Made on one thread, and used on the event loop's.
             self._base = sqlite3.connect(
                 path, timeout=1, isolation_level=None, check_same_thread=False
             )
-            self._open(path)
+            self._open()
             totals = (
                 "SELECT coalesce(sum(size), 0), coalesce(max(used), 0), count(*) FROM responses"
             )
             size, last_use, count = self._base.execute(totals).fetchone()
             self._end_running()
-        except (sqlite3.Error, ValidationError, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise OptionError(
                 f"response_store: {path} cannot be used ({error}). It must be a file that this"
                 " server has made and no other has open, or a new one in a folder that is there."
@@ -54,7 +53,7 @@ class DatabaseShelf:
         self._last_use: int = last_use
         self._count: int = count
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         base = self._base
         base.execute("PRAGMA locking_mode = EXCLUSIVE")
         base.execute("PRAGMA journal_mode = WAL")
@@ -63,7 +62,6 @@ class DatabaseShelf:
         if version not in (0, _VERSION):
             raise ValueError(f"its version is {version}, not {_VERSION}")
         base.executescript(f"BEGIN IMMEDIATE; {_TABLE} PRAGMA user_version = {_VERSION}; COMMIT;")
-        path.chmod(0o600)  # it holds conversations
 
     def __len__(self) -> int:
         return self._count
