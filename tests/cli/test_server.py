@@ -247,3 +247,11 @@ def test_an_origin_with_a_path_is_refused(served: Served) -> None:
     result = invoke("--cors_origin", "https://example.com/")
     assert result.exit_code == 2
     assert "a slash at the end" in result.stderr
+
+
+def test_where_responses_are_kept(served: Served, tmp_path: Path) -> None:
+    assert invoke("--response_store", str(tmp_path / "responses.db")).exit_code == 0
+    assert served.settings[0].response_store == tmp_path / "responses.db"
+    refused = invoke("--response_store", "responses.db", "--stored_responses", "0")
+    assert refused.exit_code == 2
+    assert "none are stored" in refused.stderr
