@@ -16,8 +16,8 @@ import statistics
 import time
 from pathlib import Path
 
-from json_schemas import Schema, schemas
-from jsonschema import Draft202012Validator, FormatChecker
+from json_schemas import Schema, format_checker, schemas
+from jsonschema import Draft202012Validator
 from report import print_report
 
 from ftllm import LLM, Grammar, RequestOutput, SamplingParams
@@ -64,7 +64,7 @@ def fault(schema: Schema, text: str) -> str | None:
         value = json.loads(text)
     except ValueError as error:
         return f"no JSON: {error}"
-    checker = Draft202012Validator(schema, format_checker=FormatChecker())
+    checker = Draft202012Validator(schema, format_checker=format_checker())
     error = next(iter(checker.iter_errors(value)), None)
     return None if error is None else error.message
 

@@ -173,6 +173,17 @@ def server(
             rich_help_panel=SERVER_PANEL,
         ),
     ] = 1000,
+    response_store: Annotated[
+        Path | None,
+        typer.Option(
+            "--response_store",
+            metavar="FILE",
+            help="A file of SQLite that holds the responses of /v1/responses over a restart."
+            " Default: in memory.",
+            show_default=False,
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
     stored_megabytes: Annotated[
         int,
         typer.Option(
@@ -247,6 +258,7 @@ def server(
         reasoning_parser=reasoning_parser,
         think=think,
         stored_responses=stored_responses,
+        response_store=response_store,
         stored_bytes=stored_megabytes * 2**20,
         limits=limits,
         tls=tls,

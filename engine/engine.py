@@ -197,7 +197,8 @@ class Engine:
             finished_stop=scheduler.finished[FinishReason.STOP],
             finished_length=scheduler.finished[FinishReason.LENGTH],
             finished_aborted=scheduler.finished[FinishReason.ABORTED],
-            finished_error=scheduler.finished[FinishReason.ERROR],
+            finished_error=scheduler.finished[FinishReason.ERROR]
+            + scheduler.finished[FinishReason.GRAMMAR],
             rejected=self._rejected,
             last_step_at=self._last_step_at,
             max_live=self._max_live,

@@ -31,6 +31,7 @@ class FinishReason(str, Enum):
     ABORTED = "aborted"  # Engine.abort
     EXPIRED = "expired"  # it waited for its queue_timeout and never ran
     ERROR = "error"  # FinishedEvent.error says what
+    GRAMMAR = "grammar"  # the output cannot follow its grammar; FinishedEvent.error says why
 
 
 @dataclass(frozen=True, slots=True)

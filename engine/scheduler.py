@@ -285,7 +285,7 @@ class Scheduler:
             if matcher is not None:
                 matcher.accept(token)
                 if matcher.error:
-                    return FinishReason.ERROR, _grammar_failed(matcher)
+                    return FinishReason.GRAMMAR, _grammar_failed(matcher)
                 if matcher.finished:
                     return FinishReason.STOP, None
             if token in stops:
@@ -361,9 +361,12 @@ def _end_without_token(token: int, matcher: TokenMatcher | None) -> End:
     if matcher is None:
         return FinishReason.STOP, None
     if matcher.error:
-        return FinishReason.ERROR, _grammar_failed(matcher)
-    return (FinishReason.STOP, None) if matcher.accepting else (FinishReason.ERROR, _NO_TOKEN)
+        return FinishReason.GRAMMAR, _grammar_failed(matcher)
+    return (FinishReason.STOP, None) if matcher.accepting else (FinishReason.GRAMMAR, _NO_TOKEN)
 
 
 def _grammar_failed(matcher: TokenMatcher) -> str:
-    return f"the output cannot follow its grammar any further: {matcher.error}"
+    return (
+        f"the output cannot follow its grammar any further ({matcher.error}); a simpler grammar or"
+        " schema, or another seed may help"
+    )

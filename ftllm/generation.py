@@ -103,7 +103,7 @@ class Generation:
                 return "", ()
             case FinishedEvent():
                 self._finished = event
-                if event.reason is FinishReason.ERROR:
+                if event.reason in (FinishReason.ERROR, FinishReason.GRAMMAR):
                     raise FtllmError(f"Request {self.request_id} failed: {event.error}")
                 text = "" if self._stream.stopped else self._stream.finish()
                 self._text.append(text)

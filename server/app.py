@@ -122,7 +122,7 @@ def create_app_of(services: Services) -> FastAPI:
         with _reloading_on_sighup(keys, enabled=bool(settings.api_key_files)):
             async with services.pulse.beating():
                 yield
-        services.close()
+        await services.close()
 
     middleware = [
         *_cors(settings.cors_origins),

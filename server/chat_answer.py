@@ -8,7 +8,7 @@ from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.answer_details import AnswerDetails
 from ftllm.server.answer_frames import AnswerHead, FrameWriter
 from ftllm.server.generation import Usage
-from ftllm.server.json_text import encode_json
+from ftllm.server.json_text import encode_json, encode_string
 from ftllm.server.logprob_json import chat_logprobs, prompt_logprobs
 from ftllm.server.turn_answer import TurnAnswer, TurnDelta, TurnResult
 from ftllm.text.tokenizer import Tokenizer
@@ -113,9 +113,9 @@ class ChatAnswer:
     def _news(self, delta: TurnDelta) -> str:
         """The members of OpenAI's delta; thinking under both of its names."""
         if delta.content:
-            return f'"content":{encode_json(delta.content)}'
+            return f'"content":{encode_string(delta.content)}'
         if delta.reasoning:
-            text = encode_json(delta.reasoning)
+            text = encode_string(delta.reasoning)
             return f'"reasoning_content":{text},"reasoning":{text}'
         if delta.tool_calls:
             return self._call_news(delta.tool_calls)
@@ -132,7 +132,7 @@ class ChatAnswer:
                     f'{{"index":{call.index},"id":{encode_json(call.id)},"type":"function",'
                     f'"function":{{"name":{encode_json(call.name)},'
                 )
-            members.append(f'{head}"arguments":{encode_json(call.arguments)}}}}}')
+            members.append(f'{head}"arguments":{encode_string(call.arguments)}}}}}')
         return f'"tool_calls":[{",".join(members)}]'
 
     def _message(self, choice: TurnResult) -> dict[str, object]:

@@ -22,6 +22,7 @@ from ftllm.server.parsed_reader import ParsedReader
 from ftllm.server.prompts import ChatOptions, Prompt, PromptPreparer
 from ftllm.server.sampling import Scheduling, choice_plans
 from ftllm.server.thinking import ThinkingPlan, ThinkingPlanner, ThinkingWish
+from ftllm.server.tool_promises import ToolPromises
 from ftllm.server.turn_answer import AnswerReader, PlainReader, TurnAnswer
 from ftllm.server.turn_grammar import thinking_span, turn_grammar
 from ftllm.tool_parsers import (
@@ -81,6 +82,7 @@ class ChatTurns:
         self._thinking = thinking
         special = model.tokenizer.special_ids | model.eos_token_ids
         self._special_texts = frozenset(map(model.tokenizer.token_text, special))
+        self._promises = ToolPromises(grammars, dialects.tool_dialect, self._special_texts)
 
     async def prepare(self, turn: ChatTurn) -> PreparedTurn:
         """Renders, tokenizes and compiles. Raises `RequestError` naming what this model cannot
@@ -89,6 +91,7 @@ class ChatTurns:
         prompt = await self._prompts.chat(turn.messages, options, tools=turn.tools.tools)
         bad_words = await self._prompts.bad_words(turn.params.bad_words)
         reasoning = self._reasoning(prompt, thinking)
+        turn = replace(turn, tools=await self._promises.settle(turn.tools))
         grammar = turn_grammar(
             turn.params.grammar,
             turn.tools,
@@ -165,17 +168,20 @@ class ChatTurns:
         return None if is_closed else dialect
 
     def _parsed_reader(self, prepared: PreparedTurn) -> ParsedReader:
-        turn = prepared.turn
+        turn, offer = prepared.turn, prepared.turn.tools
         reasoning = None if prepared.reasoning is None else prepared.reasoning.name
         parser = OutputParser(
-            tools=[tool.template_form() for tool in turn.tools.tools],
+            tools=[tool.template_form() for tool in offer.tools],
             tool_dialect=self._dialects.tools.name,
+            strict=[tool.name for tool in offer.tools if tool.strict],
+            # A grammar has told the answer from calls, or which tools may be called.
+            marked_only=turn.params.grammar is not None or offer.allowed is not None,
             reasoning_dialect=reasoning,
             starts_in_reasoning=starts_in_reasoning(reasoning, prepared.prompt.tail),
         )
         return ParsedReader(
             parser,
-            parallel=turn.tools.parallel,
+            parallel=offer.parallel,
             shows_reasoning=prepared.thinking.visible,
             with_logprobs=turn.params.logprobs is not None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ftllm.engine.request import (
     Event,
@@ -16,7 +17,7 @@ from ftllm.engine.request import (
 )
 from ftllm.errors import EngineStoppedError
 from ftllm.server.aligned_logprobs import LogprobAligner, PlacedLogprob
-from ftllm.server.errors import EngineFailureError, RefusedError, expired_error
+from ftllm.server.errors import EngineFailureError, GrammarFailureError, expired_error
 from ftllm.server.prompts import Prompt
 from ftllm.text.stream import TextStream
 from ftllm.text.tokenizer import Tokenizer
@@ -36,8 +37,7 @@ class ChoicePlan:
     generates: bool = True  # False: only the prompt is asked for (echo with max_tokens 0)
 
 
-@dataclass(frozen=True, slots=True)
-class ChoiceDelta:
+class ChoiceDelta(NamedTuple):
     """What is new in one choice. The last delta of a choice has a finish reason.
 
     `token_ids` are those generated since the delta before; what they spell may still be held back.
@@ -45,7 +45,7 @@ class ChoiceDelta:
     are `text`.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # instead of tuple.index
     text: str
     logprobs: list[PlacedLogprob]
     finish_reason: str | None
@@ -63,7 +63,7 @@ class ChoiceStream:
         self.plan = plan
         self.finished = False
         self.stopped = False
-        self.failure: EngineFailureError | EngineStoppedError | RefusedError | None = None
+        self.failure: Exception | None = None  # how the sequence ended badly
         self.output_tokens = 0
         self.cached_tokens = 0
         self.drafted_tokens = 0
@@ -72,7 +72,7 @@ class ChoiceStream:
         self.prompt_logprobs: tuple[TokenLogprobs | None, ...] | None = None
         self._new_ids: list[int] = []
         self._new_pieces: list[str] = []  # one each, and perhaps one more
-        self._stop_ids = params.stop_token_ids
+        self._end_ids = frozenset() if plan.keep_stop else params.stop_token_ids
         self._wants_prompt_logprobs = params.prompt_logprobs is not None
         self._echo = plan.prompt.echo
         self._sent = 0  # characters
@@ -105,20 +105,20 @@ class ChoiceStream:
     def feed(self, events: Iterable[Event]) -> list[ChoiceDelta]:
         """What the events bring. When the sequence ends badly, `failure` says how."""
         deltas: list[ChoiceDelta] = []
-        text = ""
         for event in events:
             if isinstance(event, TokensEvent):
                 if not self.stopped:
-                    text += self._tokens(event)
+                    self._tokens(event)
             elif isinstance(event, PromptLogprobsEvent):
                 self.prompt_logprobs = event.logprobs
                 if self._echo is not None:
                     deltas.append(self._echo_delta(event.logprobs))
             else:
-                text += self._finish(event)
+                self._finish(event)
         if self._echo is not None and not self._wants_prompt_logprobs:
             deltas.append(self._echo_delta(None))
         ends = not self._ended and (self.stopped or self.finished) and self.failure is None
+        text = "".join(self._new_pieces)
         logprobs = self._release(text, final=ends and not self.stopped)
         if text or logprobs or ends:
             reason = self._reason if ends else None
@@ -130,49 +130,44 @@ class ChoiceStream:
         self._ended = self._ended or ends
         return deltas
 
-    def _tokens(self, event: TokensEvent) -> str:
-        """The text that the tokens complete. Tokens generated past a stop string do not count."""
+    def _tokens(self, event: TokensEvent) -> None:
+        """Takes the tokens. Those generated past a stop string do not count."""
         if not self.plan.generates:
-            return ""
-        text = ""
+            return
+        stream, logprobs = self._stream, event.logprobs
         for position, token_id in enumerate(event.token_ids):
             self.output_tokens += 1
             self._new_ids.append(token_id)
-            if event.logprobs is not None:
-                self.logprob_sum += event.logprobs[position].logprob
-            if token_id in self._stop_ids and not self.plan.keep_stop:
+            if logprobs is not None:
+                self.logprob_sum += logprobs[position].logprob
+            if token_id in self._end_ids:
                 self._new_pieces.append("")
                 break  # it ends the answer and is no part of its text
-            if self._aligner is not None and event.logprobs is not None:
-                self._aligner.add(event.logprobs[position])
-            piece = self._stream.feed((token_id,))
-            self._new_pieces.append(piece)
-            text += piece
-            if self._stream.stopped:
+            if self._aligner is not None and logprobs is not None:
+                self._aligner.add(logprobs[position])
+            self._new_pieces.append(stream.feed_token(token_id))
+            if stream.stopped:
                 self.stopped = True
                 break
-        return text
 
-    def _finish(self, event: FinishedEvent) -> str:
+    def _finish(self, event: FinishedEvent) -> None:
         self.finished = True
         self.cached_tokens = event.cached_tokens
         self.drafted_tokens = event.drafted_tokens
         self.accepted_tokens = event.accepted_tokens
         if self.stopped:  # whatever ended the sequence came after the answer was complete
-            return ""
+            return
         if event.reason is FinishReason.ERROR:
             self.failure = EngineFailureError(event.error or "The engine gave no reason.")
-            return ""
-        if event.reason is FinishReason.EXPIRED:
+        elif event.reason is FinishReason.EXPIRED:
             self.failure = expired_error(event)
-            return ""
-        if event.reason is FinishReason.ABORTED:
+        elif event.reason is FinishReason.GRAMMAR:
+            self.failure = GrammarFailureError(event.error or "The engine gave no reason.")
+        elif event.reason is FinishReason.ABORTED:
             self.failure = EngineStoppedError("The engine stopped before the answer was complete.")
-            return ""
-        self._reason = event.reason.value if self.plan.generates else FinishReason.LENGTH.value
-        rest = self._stream.finish()
-        self._new_pieces.append(rest)
-        return rest
+        else:
+            self._reason = event.reason.value if self.plan.generates else FinishReason.LENGTH.value
+            self._new_pieces.append(self._stream.finish())
 
     def _release(self, text: str, *, final: bool) -> list[PlacedLogprob]:
         self._sent += len(text)

@@ -64,7 +64,8 @@ class FunctionTool:
     name: str
     description: str | None = None
     parameters: Mapping[str, object] | None = None  # None: it takes none
-    strict: bool = False  # every call must be valid by the schema
+    # Every call must be valid by the schema; None: if that can be guaranteed.
+    strict: bool | None = False
 
     def template_form(self) -> dict[str, object]:
         """What chat templates and parsers expect. `strict` is the server's affair, not theirs."""

@@ -99,6 +99,10 @@ class EngineFailureError(Exception):
     """The engine ended a request with an error; the text is for the log, not for the client."""
 
 
+class GrammarFailureError(Exception):
+    """An answer could not follow its grammar to the end; the text is for the client."""
+
+
 class ClientDisconnectedError(Exception):
     """The client hung up: nobody is left to answer."""
 
@@ -118,6 +122,7 @@ ANSWERED_ERRORS: Final = (
     RequestError,
     QueueFullError,
     EngineStoppedError,
+    GrammarFailureError,
     ValidationError,
     HTTPException,
 )
@@ -130,16 +135,15 @@ def reply_for(error: Exception, *, request_id: str) -> ErrorReply:
         case RefusedError():
             return error.reply
         case RequestError():
-            message = str(error)
-            if len(message) > MAX_MESSAGE:
-                message = f"{message[:MAX_MESSAGE]}…"
-            return ErrorReply(400, message, error.code, error.param)
+            return ErrorReply(400, _clipped(str(error)), error.code, error.param)
         case QueueFullError():
             retry = {"Retry-After": str(max(1, error.retry_after))}
             return ErrorReply(429, str(error), "queue_full", headers=retry)
         case EngineStoppedError():
             message = "The server is shutting down. Try again later."
             return ErrorReply(503, message, "engine_stopped", headers={"Retry-After": "5"})
+        case GrammarFailureError():
+            return ErrorReply(500, _clipped(f"The answer broke off: {error}"), "grammar_failed")
         case ValidationError():
             return _validation_reply(error)
         case HTTPException():
@@ -211,6 +215,10 @@ def _validation_reply(error: ValidationError) -> ErrorReply:
     else:
         code = _CODE_OF_VALIDATION.get(first["type"], "invalid_value")
     return ErrorReply(400, "; ".join(lines), code, param_path(first["loc"]) or None)
+
+
+def _clipped(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
 
 
 def _clip(value: object) -> str:

@@ -94,8 +94,8 @@ class Generation:
 
     async def next_deltas(self) -> list[ChoiceDelta]:
         """What is new, or an empty list once every sequence has had its terminal event. Raises
-        `EngineFailureError`, `EngineStoppedError`, `SlowReaderError`, or `ClientDisconnectedError`
-        after `close`."""
+        `EngineFailureError`, `GrammarFailureError`, `EngineStoppedError`, `SlowReaderError`, or
+        after `close` `ClientDisconnectedError`."""
         while self._live:
             self._raise_failure()
             deltas: list[ChoiceDelta] = []

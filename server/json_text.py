@@ -14,6 +14,9 @@ encode_json: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
 
+# The same for a string alone, without asking first what it is.
+encode_string: Final = json.encoder.encode_basestring
+
 # Items that one call encodes: it holds the GIL, and so the event loop, for about a millisecond.
 CHUNK = 8192
 INLINE_ENTRIES = 64  # so many log-probabilities are written in about a millisecond

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.choice_stream import ChoiceDelta
@@ -32,11 +31,14 @@ class ParsedReader:
     def read(self, delta: ChoiceDelta) -> list[TurnDelta]:
         parser, ids = self._parser, delta.token_ids
         found: list[Delta] = []
+        thinking = parser.in_reasoning
         for place, piece in enumerate(delta.pieces):
-            was_thinking = parser.in_reasoning
+            was_thinking = thinking
             if piece:
-                found += self._follow(piece, parser.feed(piece))
-            if (was_thinking or parser.in_reasoning) and place < len(ids):
+                news = parser.feed(piece)
+                found += news if self._places is None else self._follow(piece, news)
+                thinking = parser.in_reasoning
+            if (was_thinking or thinking) and place < len(ids):
                 self.reasoning_tokens += 1
         reason = delta.finish_reason
         if reason is not None:
@@ -72,17 +74,17 @@ class ParsedReader:
         """The first of them carries all tokens since the last time."""
         ids = [*self._token_ids, *token_ids] if self._token_ids else token_ids
         deltas: list[TurnDelta] = []
-        for each in found:
-            if each.reasoning:
+        for content, reasoning, calls in found:
+            if reasoning:
                 if not self._shows_reasoning:
                     continue
-                deltas.append(TurnDelta(index, reasoning=each.reasoning, token_ids=ids))
+                deltas.append(TurnDelta(index, "", reasoning, token_ids=ids))
             elif self.complete:  # what follows the one call that may be made
                 continue
-            elif each.content:
-                deltas.append(TurnDelta(index, content=each.content, token_ids=ids))
-            elif calls := self._kept(each.tool_calls):
-                deltas.append(TurnDelta(index, tool_calls=calls, token_ids=ids))
+            elif content:
+                deltas.append(TurnDelta(index, content, token_ids=ids))
+            elif kept := self._kept(calls):
+                deltas.append(TurnDelta(index, tool_calls=kept, token_ids=ids))
             else:
                 continue
             ids = ()
@@ -99,6 +101,6 @@ class ParsedReader:
     def _carry(self, entries: Sequence[PlacedLogprob], deltas: list[TurnDelta], index: int) -> None:
         for place, delta in enumerate(deltas):
             if delta.content or delta.finish_reason is not None:
-                deltas[place] = replace(delta, logprobs=entries)
+                deltas[place] = delta._replace(logprobs=entries)
                 return
         deltas.append(TurnDelta(index, logprobs=entries))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ftllm.server.aligned_logprobs import PlacedLogprob
 from ftllm.server.answer_blocks import AnswerBlocks, Block
@@ -21,12 +21,19 @@ class ResponsesAnswer:
     """Writes one response in OpenAI's shapes."""
 
     def __init__(
-        self, head: AnswerHead, body: ResponsesRequest, model: ServedModel, *, stores: bool
+        self,
+        head: AnswerHead,
+        body: ResponsesRequest,
+        model: ServedModel,
+        *,
+        stores: bool,
+        loose_tools: Collection[str],
     ) -> None:
+        """`loose_tools` are the names of those whose calls need not fit their schema."""
         self._head = head
         self._tokenizer = model.tokenizer
         self._item_id = head.answer_id.partition("_")[2]
-        self._fields = _echoed(body, model, stores=stores)
+        self._fields = _echoed(body, model, stores=stores, loose_tools=loose_tools)
 
     @property
     def response_id(self) -> str:
@@ -105,7 +112,9 @@ class ResponsesAnswer:
         }
 
 
-def _echoed(body: ResponsesRequest, model: ServedModel, *, stores: bool) -> dict[str, object]:
+def _echoed(
+    body: ResponsesRequest, model: ServedModel, *, stores: bool, loose_tools: Collection[str]
+) -> dict[str, object]:
     """What the response says of its request."""
     reasoning, text = body.reasoning, body.text
     format = text.format if text is not None else None
@@ -134,7 +143,7 @@ def _echoed(body: ResponsesRequest, model: ServedModel, *, stores: bool) -> dict
             "verbosity": "medium",
         },
         "tool_choice": body.tool_choice or "auto",
-        "tools": [_tool(tool) for tool in body.tools or ()],
+        "tools": [_tool(tool, strict=tool.name not in loose_tools) for tool in body.tools or ()],
         "top_logprobs": body.top_logprobs or 0,
         "top_p": _first(body.top_p, defaults.top_p, 1.0),
         "truncation": body.truncation or "disabled",
@@ -142,13 +151,13 @@ def _echoed(body: ResponsesRequest, model: ServedModel, *, stores: bool) -> dict
     }
 
 
-def _tool(tool: ResponseTool) -> dict[str, object]:
+def _tool(tool: ResponseTool, *, strict: bool) -> dict[str, object]:
     return {
         "type": "function",
         "name": tool.name,
         "description": tool.description,
         "parameters": tool.parameters,
-        "strict": bool(tool.strict),
+        "strict": strict if tool.strict is None else tool.strict,
     }
 
 

@@ -21,6 +21,7 @@ class ResponseFrames:
     """Writes the stream of one response."""
 
     def __init__(self, answer: ResponsesAnswer) -> None:
+        self.blocks = AnswerBlocks()  # of which the answer consists so far
         self._answer = answer
         self._number = 0
 
@@ -28,7 +29,7 @@ class ResponseFrames:
         self, turn: TurnAnswer, keep: Callable[[dict[str, object]], None]
     ) -> AsyncIterator[bytes]:
         """`keep` gets the whole response before its last event is sent."""
-        blocks = AnswerBlocks()
+        blocks = self.blocks
         response: dict[str, object] = {"response": self._answer.running()}
         first = self._event("response.created", response)
         yield (first + self._event("response.in_progress", response)).encode()

@@ -15,12 +15,15 @@ from ftllm.server.errors import (
     is_expected,
     reply_for,
 )
+from ftllm.server.event_log import EventLog
 from ftllm.server.json_text import encode_json
-from ftllm.server.response_store import ResponseStore, StoredResponse
+from ftllm.server.response_store import ResponseStore
 from ftllm.server.responses_answer import ResponsesAnswer
+from ftllm.server.responses_frames import ResponseFrames
 from ftllm.server.responses_turn import own_field_names, prepare_within_context, responses_turn
 from ftllm.server.schemas.responses import InputItem, InputTokensRequest, ResponsesRequest
 from ftllm.server.services import Services
+from ftllm.server.stored_response import StoredResponse
 from ftllm.server.turn_answer import TurnAnswer
 
 
@@ -34,7 +37,13 @@ class ResponseRun:
     store: ResponseStore | None  # None: it is not kept
     is_background: bool
 
-    def keep(self, response: dict[str, object], *, is_running: bool = False) -> None:
+    def keep(
+        self,
+        response: dict[str, object],
+        *,
+        is_running: bool = False,
+        events: Sequence[str] = (),
+    ) -> None:
         if self.store is None:
             return
         output = response["output"]
@@ -43,6 +52,7 @@ class ResponseRun:
             text=encode_json(response),
             items=self.items,
             output=tuple(InputItem.model_validate(item) for item in output),
+            events=tuple(events),
             is_background=self.is_background,
             is_running=is_running,
         )
@@ -68,8 +78,35 @@ class ResponseRun:
             if not is_expected(error):
                 log_failure(error, request_id=request_id, hide_input=hide_input)
             response = self.answer.failed(reply_for(error, request_id=request_id))
-        if self.store is not None and self.answer.response_id in self.store:
+        if self._is_wanted:
             self.keep(response)
+
+    async def in_log(
+        self, writer: ResponseFrames, log: EventLog, *, request_id: str, hide_input: bool
+    ) -> None:
+        """As `in_background`; the events of its stream are written to `log`, and kept with it."""
+        ended: list[dict[str, object]] = []
+        try:
+            async for block in writer.frames(self.turn, ended.append):
+                log.write(block.decode())
+        except ClientDisconnectedError:  # somebody has closed it: no event tells of that
+            ended.append(self.answer.cancelled(writer.blocks, self.turn.usage))
+        except Exception as error:
+            if not is_expected(error):
+                log_failure(error, request_id=request_id, hide_input=hide_input)
+            reply = reply_for(error, request_id=request_id)
+            ended.append(self.answer.failed(reply))
+            log.write(writer.failure(reply).decode())
+        finally:
+            self.turn.close()
+        if self._is_wanted:
+            self.keep(ended[-1], events=log.events)
+        log.end()
+
+    @property
+    def _is_wanted(self) -> bool:
+        """It has not been deleted, nor had it to make way."""
+        return self.store is not None and self.answer.response_id in self.store
 
 
 async def start_response(
@@ -87,7 +124,13 @@ async def start_response(
         head = services.answer_head("resp", separator="_")
         running = services.turns.start(prepared, answer_id=head.answer_id)
     return ResponseRun(
-        answer=ResponsesAnswer(head, body, services.model, stores=store is not None),
+        answer=ResponsesAnswer(
+            head,
+            body,
+            services.model,
+            stores=store is not None,
+            loose_tools=[tool.name for tool in prepared.turn.tools.tools if not tool.strict],
+        ),
         turn=running,
         items=(*earlier, *_with_ids(body.input or ())),
         store=store,
@@ -110,9 +153,6 @@ def _wanted_store(store: ResponseStore, body: ResponsesRequest) -> ResponseStore
     if body.background and wanted is None:
         message = "background: nobody could ask for the response later, as it is not stored."
         raise RefusedError(ErrorReply(400, message, "invalid_value", "background"))
-    if body.background and body.stream:
-        message = "background: a stream in the background is not supported; set stream to false."
-        raise RefusedError(ErrorReply(400, message, "unsupported_value", "background"))
     return wanted
 
 

@@ -48,7 +48,7 @@ def _functions(body: InputTokensRequest) -> tuple[FunctionTool, ...]:
             name=tool.name,
             description=tool.description,
             parameters=tool.parameters,
-            strict=bool(tool.strict),
+            strict=tool.strict,  # by default strict, as OpenAI has it
         )
     return tuple(tools.values())
 

@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 
 from starlette.requests import Request as HttpRequest
 
@@ -30,10 +31,12 @@ from ftllm.server.pooled_prompts import PooledPrompts
 from ftllm.server.prompts import Prompt, PromptPreparer
 from ftllm.server.pulse import Pulse
 from ftllm.server.request_context import current_request
+from ftllm.server.response_database import DatabaseShelf
 from ftllm.server.response_store import ResponseStore
 from ftllm.server.responses_background import BackgroundResponses
 from ftllm.server.settings import ServerSettings
 from ftllm.server.sse import OPENAI_STREAM, EventStream, StreamForm, on_disconnect
+from ftllm.server.stored_response import ResponseShelf
 from ftllm.server.thinking import ThinkingPlanner
 from ftllm.server.tracing import make_tracer
 from ftllm.text.thinking_switches import ThinkingSwitches
@@ -80,15 +83,18 @@ class Services:
         )
 
         self.responses = ResponseStore(
-            max_count=settings.stored_responses, max_bytes=settings.stored_bytes
+            max_count=settings.stored_responses,
+            max_bytes=settings.stored_bytes,
+            shelf=_shelf(settings.response_store),
         )
         self.background = BackgroundResponses()
         self.tracer = make_tracer(
             settings.otlp_endpoint, model_name=model.name, environment=os.environ
         )
 
-    def close(self) -> None:
-        self.background.close()
+    async def close(self) -> None:
+        await self.background.close()
+        self.responses.close()
         self.prompts.close()
         self.model.grammars.close()
         if self.tracer is not None:
@@ -176,3 +182,7 @@ class Services:
         for prompt in prompts:
             text = self.model.tokenizer.decode(prompt.ids, skip_special_tokens=False)
             server_log.debug("request %s: prompt %r", request_id, text)
+
+
+def _shelf(path: Path | None) -> ResponseShelf | None:
+    return None if path is None else DatabaseShelf(path)

@@ -41,7 +41,8 @@ class ServerSettings:
     tool_call_parser: str = "auto"  # how the model writes tool calls: a dialect, auto or none
     reasoning_parser: str = "auto"  # how it marks its thinking: the same
     think: str = "auto"  # whether it thinks when a request does not say: auto, on or off
-    stored_responses: int = 1000  # of /v1/responses, in memory; 0 = none are stored
+    stored_responses: int = 1000  # of /v1/responses; 0 = none are stored
+    response_store: Path | None = None  # a file that holds them over a restart; None: in memory
     stored_bytes: int = 256 * 1024 * 1024  # that they have together, about
     keep_alive: float = 15.0  # seconds of silence in a stream before a comment is sent; 0 = never
     stall_timeout: float = 60.0  # seconds one engine step may take before /live and /ready fail
@@ -87,6 +88,11 @@ class ServerSettings:
         for name in ("stored_responses", "stored_bytes"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.response_store is not None and not self.stored_responses:
+            raise OptionError(
+                "response_store names a file, but stored_responses is 0, so that none are stored;"
+                " leave one of them out."
+            )
         for name in ("max_body_bytes", "max_choices", "text_threads"):
             value = getattr(self, name)
             if value < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ftllm.engine.request import TokenLogprobs
 from ftllm.server.aligned_logprobs import PlacedLogprob
@@ -13,13 +13,12 @@ from ftllm.server.generation import Generation, Usage
 from ftllm.tool_parsers import ToolCall, ToolCallDelta
 
 
-@dataclass(frozen=True, slots=True)
-class TurnDelta:
+class TurnDelta(NamedTuple):
     """What is new in one choice: one of content, reasoning and calls, or none of them. The last
     delta of a choice has a finish reason: stop, length or tool_calls. `logprobs` are of tokens of
     the content only, `token_ids` of whatever was generated."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # instead of tuple.index
     content: str = ""
     reasoning: str = ""
     tool_calls: Sequence[ToolCallDelta] = ()
@@ -73,7 +72,7 @@ class PlainReader:
         return [
             TurnDelta(
                 delta.index,
-                content=delta.text,
+                delta.text,
                 logprobs=delta.logprobs,
                 finish_reason=delta.finish_reason,
                 token_ids=delta.token_ids,

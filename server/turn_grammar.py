@@ -67,9 +67,8 @@ def _with_calls(
         return _lark(dialect.grammar(forms, parallel=offer.parallel, special=special))
     if answer is None:
         behind = dialect.grammar_behind_trigger(forms, parallel=offer.parallel, special=special)
-        if dialect.trigger is not None and behind is not None:
-            triggers = (dialect.trigger,)
-            return replace(_lark(behind), triggers=triggers, repeats=offer.parallel)
+        if behind is not None:
+            return replace(_lark(behind), triggers=dialect.triggers, repeats=offer.parallel)
     calls = dialect.grammar(forms, parallel=offer.parallel, special=special)
     other = f"/{_text_without(dialect)}/" if answer is None else _json_rule(answer)
     # The first line of `calls` is its rule `start`.

@@ -99,9 +99,20 @@ class Grammar:
 
     @staticmethod
     def structural_tag(tag: Mapping[str, object] | str) -> Grammar:
-        """Free text with tagged parts, in the form that vLLM takes."""
+        """Free text with tagged parts, in the forms that vLLM takes."""
         source = tag if isinstance(tag, str) else _json(tag)
-        return Grammar(kind=GrammarKind.STRUCTURAL_TAG, source=source)
+        repeats = not _stops_after_first(source)
+        return Grammar(kind=GrammarKind.STRUCTURAL_TAG, source=source, repeats=repeats)
+
+
+def _stops_after_first(source: str) -> bool:
+    """Said by a structural tag that is triggered tags; whether it is valid is found out later."""
+    try:
+        tag = json.loads(source)
+    except (ValueError, RecursionError):
+        return False
+    format = tag.get("format") if isinstance(tag, dict) else None
+    return isinstance(format, dict) and format.get("stop_after_first") is True
 
 
 def _json(value: object) -> str:

@@ -44,12 +44,14 @@ def grammar_sources(grammar: Grammar, special_id: SpecialId) -> dict[str, str]:
         return {}
     if grammar.kind is GrammarKind.STRUCTURAL_TAG:
         sources = structural_tag_sources(
-            grammar.source, json_options=json_options(grammar.whitespace)
+            grammar.source,
+            json_options=json_options(grammar.whitespace),
+            special_id=special_id,
         )
-        return {
-            trigger: LLMatcher.grammar_from_lark(mark_special_tokens(source, special_id))
-            for trigger, source in sources.items()
-        }
+        parts = {trigger: _lark(source, special_id) for trigger, source in sources.items()}
+        if "" in parts and grammar.thinking is not None:
+            parts[""] = _after_gap(parts[""])
+        return parts
     source = _source(grammar, special_id)
     if grammar.triggers:
         return dict.fromkeys(grammar.triggers, source)

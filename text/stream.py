@@ -28,29 +28,31 @@ class TextStream:
             hidden_ids=hidden_ids,
             prompt_ids=prompt_ids,
         )
-        self._stop_strings = StopStrings(stops, include_in_output=include_stop)
-        self._stopped = False
-
-    @property
-    def stopped(self) -> bool:
-        """A stop string was found; everything after it is dropped."""
-        return self._stopped
+        self._stop_strings = StopStrings(stops, include_in_output=include_stop) if stops else None
+        self.stopped = False  # a stop string was found; everything after it is dropped
 
     @property
     def stop_string(self) -> str | None:
         """The one that was found."""
-        return self._stop_strings.found
+        return None if self._stop_strings is None else self._stop_strings.found
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """The text that is now safe to emit."""
-        if self._stopped:
-            return ""
-        text, self._stopped = self._stop_strings.feed(self._detokenizer.feed(token_ids))
-        return text
+        return "" if self.stopped else self._safe(self._detokenizer.feed(token_ids))
+
+    def feed_token(self, token_id: int) -> str:
+        """As `feed`, of one token."""
+        return "" if self.stopped else self._safe(self._detokenizer.feed_token(token_id))
 
     def finish(self) -> str:
         """The rest of the text, once no more tokens come."""
-        if self._stopped:
-            return ""
-        text, self._stopped = self._stop_strings.feed(self._detokenizer.finish())
-        return text if self._stopped else text + self._stop_strings.finish()
+        text = "" if self.stopped else self._safe(self._detokenizer.finish())
+        if self._stop_strings is not None and not self.stopped:
+            text += self._stop_strings.finish()
+        return text
+
+    def _safe(self, text: str) -> str:
+        """`text` up to a stop, without what may become one."""
+        if self._stop_strings is not None:
+            text, self.stopped = self._stop_strings.feed(text)
+        return text

@@ -1,7 +1,8 @@
 """Structural tags: free text in which certain markers start a part that has to match a grammar.
 
-The form is vLLM's: {"structures": [{"begin", "schema", "end"}, …], "triggers": [text, …]}. Where
-the model writes a trigger, one of the structures whose `begin` starts with it has to follow.
+vLLM's older form is {"structures": [{"begin", "schema", "end"}, …], "triggers": [text, …]}. Where
+the model writes a trigger, one of the structures whose `begin` starts with it has to follow. The
+newer form has a `format`: structural_format.py.
 """
 
 from __future__ import annotations
@@ -11,23 +12,31 @@ from collections.abc import Mapping
 
 from ftllm.errors import RequestError
 from ftllm.text.schema_limits import check_schema
+from ftllm.text.structural_format import SpecialId, StructuralFormat
 
 MAX_STRUCTURES = 256
 _KEYS = frozenset({"type", "structures", "triggers"})
+_NEWER_KEYS = frozenset({"type", "format"})
 _STRUCTURE_KEYS = frozenset({"begin", "schema", "end"})
 
 
-def structural_tag_sources(source: str, *, json_options: Mapping[str, object]) -> dict[str, str]:
-    """Lark's source of what follows each trigger. Raises `RequestError` naming what is wrong."""
+def structural_tag_sources(
+    source: str, *, json_options: Mapping[str, object], special_id: SpecialId
+) -> dict[str, str]:
+    """Lark's source of what follows each trigger; under "" of what begins the answer. Raises
+    `RequestError` naming what is wrong."""
     try:
         tag = json.loads(source)
     except (ValueError, RecursionError) as error:
         raise _refusal(f"it is not valid JSON: {error}") from error
     if not isinstance(tag, dict):
         raise _refusal("it must be an object")
-    _known_keys(tag, _KEYS, "")
+    newer = "format" in tag
+    _known_keys(tag, _NEWER_KEYS if newer else _KEYS, "")
     if tag.get("type") not in (None, "structural_tag"):
         raise _refusal(f"type is {str(tag['type'])[:50]!r}, not 'structural_tag'")
+    if newer:
+        return StructuralFormat(json_options, special_id).sources(tag["format"])
     triggers = _texts(tag.get("triggers"), "triggers")
     structures = tag.get("structures")
     if not isinstance(structures, list) or not 1 <= len(structures) <= MAX_STRUCTURES:

@@ -43,6 +43,7 @@ class Tokenizer:
     ) -> None:
         self._backend = backend
         self._vocabulary = vocabulary
+        self.whole_text = vocabulary.whole_text  # itself, as it is called for every token
         self._special = special
         self._drops_first_space = drops_first_space
         self._chat_template = chat_template

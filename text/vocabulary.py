@@ -49,6 +49,7 @@ class Vocabulary:
         self._spelling = spelling
         self._literal_ids = frozenset(literal_ids)
         self._cache: dict[int, bytes] = {}  # at most one entry a token
+        self._texts: dict[int, str | None] = {}  # the same
 
     @property
     def size(self) -> int:
@@ -67,6 +68,21 @@ class Vocabulary:
             if 0 <= token_id < len(self._pieces):
                 self._cache[token_id] = known
         return known
+
+    def whole_text(self, token_id: int) -> str | None:
+        """The text of a token that is whole characters; None of one that has a part of one."""
+        try:
+            return self._texts[token_id]
+        except KeyError:
+            pass
+        text: str | None
+        try:
+            text = self.token_bytes(token_id).decode()
+        except UnicodeDecodeError:
+            text = None
+        if 0 <= token_id < len(self._pieces):
+            self._texts[token_id] = text
+        return text
 
     def _decode(self, token_id: int) -> bytes:
         piece = self.piece(token_id)

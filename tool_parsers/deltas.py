@@ -1,22 +1,25 @@
-"""What an output parser hands out, and the box in which it collects it."""
+"""What an output parser hands out, and the box in which it collects it.
+
+Deltas are tuples: one is made for every token, and a frozen dataclass takes three times as long.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
+class ToolCallDelta(NamedTuple):
     """A piece of one call, as in OpenAI's stream: id and name come once, with the first piece."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # instead of tuple.index
     id: str | None
     name: str | None
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """A piece of an answer; exactly one of the three is there."""
 
     content: str | None = None
@@ -87,6 +90,11 @@ class Outbox:
             self._deltas = []
         return taken
 
+    def waiting_calls(self) -> tuple[ToolCall, ...]:
+        """Those that have come since the last time, without taking them."""
+        self._flush()
+        return join_deltas(self._deltas).tool_calls
+
     def pour(self, other: Outbox) -> None:
         """Take over all of `other`, whose calls have been counted from 0 as here."""
         assert self._calls == 0 or other._calls == 0
@@ -106,8 +114,30 @@ class Outbox:
         text = "".join(self._parts)
         self._parts = []
         if self._kind == self._CONTENT:
-            self._deltas.append(Delta(content=text))
+            self._deltas.append(Delta(text))
         elif self._kind == self._REASONING:
-            self._deltas.append(Delta(reasoning=text))
+            self._deltas.append(Delta(None, text))
         else:
-            self._deltas.append(Delta(tool_calls=(ToolCallDelta(self._call, None, None, text),)))
+            self._deltas.append(Delta(None, None, (ToolCallDelta(self._call, None, None, text),)))
+
+
+def join_deltas(deltas: Sequence[Delta]) -> ParsedOutput:
+    """The answer that pieces add up to."""
+    content = [delta.content for delta in deltas if delta.content is not None]
+    reasoning = [delta.reasoning for delta in deltas if delta.reasoning is not None]
+    heads: list[tuple[str, str]] = []
+    arguments: list[list[str]] = []
+    for delta in deltas:
+        for piece in delta.tool_calls:
+            if piece.id is not None and piece.name is not None:
+                heads.append((piece.id, piece.name))
+                arguments.append([])
+            arguments[piece.index].append(piece.arguments)
+    return ParsedOutput(
+        content="".join(content) or None,
+        reasoning="".join(reasoning) or None,
+        tool_calls=tuple(
+            ToolCall(call_id, name, "".join(parts))
+            for (call_id, name), parts in zip(heads, arguments, strict=True)
+        ),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftllm.tool_parsers.call_ids import IdSource, hex_id
 from ftllm.tool_parsers.call_layout import CallLayout
@@ -17,6 +17,10 @@ The cursor stands behind the opening, or in front of a bare one. A function that
 it has opened a call, that the text is none returns False and leaves the cursor there: the text up
 to it becomes content. Behind a call it moves past the closing marker, which may be missing.
 """
+
+ParseAnswer = Callable[[Source, CallWriter], Parse[bool]]
+"""Reads an answer from its first visible character on; whether it is calls and nothing else. Stops
+where it finds that it is not; the text up to there becomes content."""
 
 
 class CallGrammars:
@@ -36,6 +40,11 @@ class CallGrammars:
         """The marker that begins a call in free text; None if there is none that is sure."""
         start = self.layout.start
         return next((each for each in self.openings if start.startswith(each)), None)
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """The `trigger` and the markers that stand for it."""
+        return () if self.trigger is None else (self.trigger,)
 
     def grammar(
         self,
@@ -59,7 +68,7 @@ class CallGrammars:
         parallel: bool,
         special: Container[str] = (),
     ) -> str | None:
-        """What has to follow the `trigger`; None without one. Otherwise as `grammar`."""
+        """What has to follow one of the `triggers`; None without. Otherwise as `grammar`."""
         if self.trigger is None:
             return None
         return self.layout_for(special).grammar(tools, parallel=parallel, opening=self.trigger)
@@ -69,8 +78,10 @@ class CallGrammars:
 class ToolDialect(CallGrammars):
     """How a family of models writes tool calls.
 
-    `openings` are markers that may begin a call anywhere in the content. `bare` are texts that may
+    `openings` are markers that may begin a call anywhere in the content; `synonyms` are those of
+    them behind which the same follows as behind the one of the layout. `bare` are texts that may
     begin one at the start of a line; `parse` must then be sure to tell a call from other text.
+    `unmarked` reads answers that are calls without a marker, which some of the models write.
     `reply_prefix` is a text that the model puts before content when it has tools; it is dropped.
     `older` is a marker and the layout of models whose vocabulary lacks it.
     """
@@ -79,10 +90,22 @@ class ToolDialect(CallGrammars):
     openings: tuple[str, ...]
     parse: ParseCalls
     layout: CallLayout
+    synonyms: tuple[str, ...] = ()
     bare: tuple[str, ...] = ()
+    unmarked: ParseAnswer | None = None
     new_id: IdSource = hex_id
     reply_prefix: str = ""
     older: tuple[str, CallLayout] | None = None
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        return () if self.trigger is None else (self.trigger, *self.synonyms)
+
+    def guarded(self) -> ToolDialect:
+        """The dialect without calls that no grammar constrains while the text around is free:
+        those behind other markers than `triggers` or, where there are none, behind any."""
+        bare = self.bare if self.trigger is None else ()
+        return replace(self, openings=self.triggers, bare=bare)
 
     def layout_for(self, special: Container[str]) -> CallLayout:
         if self.older is not None and self.older[0] not in special:

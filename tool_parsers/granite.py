@@ -11,6 +11,7 @@ TOOL = ToolDialect(
     ("<|tool_call|>", "<tool_call>"),
     json_block("</tool_call>"),
     CallLayout("<|tool_call|>[", ", ", "]", json_object()),
+    synonyms=("<tool_call>",),
 )
 REASONING = ReasoningDialect(
     "granite",

@@ -14,4 +14,6 @@ _LAYOUT = CallLayout(
     end="<|action_end|>",
     call=json_object(arguments_key="parameters"),
 )
-TOOL = ToolDialect("internlm", OPENINGS, json_block("<|action_end|>"), _LAYOUT)
+TOOL = ToolDialect(
+    "internlm", OPENINGS, json_block("<|action_end|>"), _LAYOUT, synonyms=OPENINGS[1:]
+)

@@ -32,11 +32,14 @@ class CallShape:
     """What tells a call from other JSON.
 
     `strict` is for dialects without a marker: the name is one of the request's tools, the arguments
-    are there, and no other keys than those of calls. `native_ids` takes the id from the object.
+    are there, and no other keys than those of calls. One that is not `whole` at the text's end is
+    none where that is asked for. `native_ids` takes the id from the object.
     """
 
     strict: bool = False
+    whole: bool = False
     native_ids: bool = False
+    argument_keys: frozenset[str] = _ARGUMENT_KEYS
 
 
 MARKED = CallShape()
@@ -96,7 +99,7 @@ class _CallObject:
                 held = "".join(self.held)
                 self._open()
                 self.calls.write(held)
-        elif key in _ARGUMENT_KEYS and self.held is None and not self.opened:
+        elif key in self.shape.argument_keys and self.held is None and not self.opened:
             return (yield from self._arguments(character))
         elif self.shape.strict and key not in _OTHER_KEYS:
             return False
@@ -144,6 +147,8 @@ class _CallObject:
         self.held = None
 
     def _end(self, *, whole: bool) -> bool:
+        if self.shape.whole and not whole:
+            return False
         if not self.opened:
             at_end = whole or self.source.exhausted
             if self.name is None or not at_end or self.shape.strict:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from ftllm.tool_parsers.call_ids import IdSource, hex_id
 from ftllm.tool_parsers.call_writer import CallWriter
-from ftllm.tool_parsers.deltas import Delta, Outbox, ParsedOutput, ToolCall
+from ftllm.tool_parsers.deltas import Delta, Outbox, ParsedOutput, join_deltas
 from ftllm.tool_parsers.dialect import ChannelDialect, ReasoningDialect, ToolDialect
 from ftllm.tool_parsers.harmony import HarmonyMachine
 from ftllm.tool_parsers.registry import reasoning_dialect_named, tool_dialect_named
@@ -19,8 +20,10 @@ class OutputParser:
     """Splits one answer while it is generated; linear in its length, for any split of the text.
 
     `tools` are the request's, in OpenAI's form; without them, or without a dialect, nothing is
-    parsed as a call. `starts_in_reasoning` says that the prompt ends inside a reasoning block.
-    `new_id` makes the ids of calls for which the model writes none (for tests).
+    parsed as a call. With `strict` ones a grammar sees to it that calls fit, and what it cannot
+    constrain is a call only if it fits, or with `marked_only` not at all.
+    `starts_in_reasoning` says that the prompt ends inside a reasoning block. `new_id` makes the
+    ids of calls for which the model writes none (for tests).
 
     The pieces that `feed` and `finish` return add up to the same answer however the text is split.
     """
@@ -32,6 +35,8 @@ class OutputParser:
         tool_dialect: str | None = None,
         reasoning_dialect: str | None = None,
         starts_in_reasoning: bool = False,
+        strict: Collection[str] = (),
+        marked_only: bool = False,
         new_id: IdSource | None = None,
     ) -> None:
         self._source = Source()
@@ -39,12 +44,13 @@ class OutputParser:
         self._machine = _machine(
             self._source,
             self._outbox,
-            tools=ToolSchemas(tools),
+            tools=ToolSchemas(tools, strict=strict),
             tool_dialect=None if tool_dialect is None else tool_dialect_named(tool_dialect),
             reasoning_dialect=(
                 None if reasoning_dialect is None else reasoning_dialect_named(reasoning_dialect)
             ),
             starts_in_reasoning=starts_in_reasoning,
+            marked_only=marked_only,
             new_id=new_id,
         )
         self._run = self._machine.run()
@@ -94,6 +100,7 @@ def _machine(
     tool_dialect: ToolDialect | ChannelDialect | None,
     reasoning_dialect: ReasoningDialect | ChannelDialect | None,
     starts_in_reasoning: bool,
+    marked_only: bool,
     new_id: IdSource | None,
 ) -> StateMachine | HarmonyMachine:
     if not tools:
@@ -101,6 +108,9 @@ def _machine(
     if isinstance(tool_dialect, ChannelDialect) or isinstance(reasoning_dialect, ChannelDialect):
         calls = None if tool_dialect is None else CallWriter(tools, outbox, new_id or hex_id)
         return HarmonyMachine(source, outbox, calls, starts_in_reasoning=starts_in_reasoning)
+    if tool_dialect is not None and (tools.strict or marked_only):
+        unmarked = None if marked_only else tool_dialect.unmarked
+        tool_dialect = replace(tool_dialect.guarded(), unmarked=unmarked)
     return StateMachine(
         source,
         outbox,
@@ -131,25 +141,3 @@ def parse_output(
         new_id=new_id,
     )
     return join_deltas([*parser.feed(text), *parser.finish(finish_reason)])
-
-
-def join_deltas(deltas: Sequence[Delta]) -> ParsedOutput:
-    """The answer that pieces add up to."""
-    content = [delta.content for delta in deltas if delta.content is not None]
-    reasoning = [delta.reasoning for delta in deltas if delta.reasoning is not None]
-    heads: list[tuple[str, str]] = []
-    arguments: list[list[str]] = []
-    for delta in deltas:
-        for piece in delta.tool_calls:
-            if piece.id is not None and piece.name is not None:
-                heads.append((piece.id, piece.name))
-                arguments.append([])
-            arguments[piece.index].append(piece.arguments)
-    return ParsedOutput(
-        content="".join(content) or None,
-        reasoning="".join(reasoning) or None,
-        tool_calls=tuple(
-            ToolCall(call_id, name, "".join(parts))
-            for (call_id, name), parts in zip(heads, arguments, strict=True)
-        ),
-    )

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ftllm.tool_parsers.argument_check import arguments_fit
 from ftllm.tool_parsers.call_ids import IdSource
 from ftllm.tool_parsers.call_writer import CallWriter
-from ftllm.tool_parsers.deltas import Outbox
-from ftllm.tool_parsers.dialect import ReasoningDialect, ToolDialect
+from ftllm.tool_parsers.deltas import Outbox, ToolCall
+from ftllm.tool_parsers.dialect import ParseAnswer, ReasoningDialect, ToolDialect
 from ftllm.tool_parsers.source import Parse, Source, markers_of
 from ftllm.tool_parsers.text_channel import TextChannel, Trim
 from ftllm.tool_parsers.tool_schemas import ToolSchemas
@@ -156,6 +157,8 @@ class StateMachine:
             yield from _plain(source, content.write)
         if dialect is not None and dialect.reply_prefix:
             yield from self._skip_prefix(dialect.reply_prefix)
+        if dialect is not None and dialect.unmarked is not None:
+            yield from self._unmarked_answer(dialect, dialect.unmarked)
         markers = markers_of(*texts) if texts else None
         while markers is not None:
             marker = yield from source.until(markers, content.write, self._cut_marker)
@@ -178,6 +181,26 @@ class StateMachine:
         found = yield from self._source.literal(prefix)
         if space and not found:
             self._content.write("".join(space))
+
+    def _unmarked_answer(self, dialect: ToolDialect, parse: ParseAnswer) -> Parse[None]:
+        """An answer of calls without markers, which is known at its end; or else content."""
+        source, held = self._source, Outbox()
+        raw = source.record(source.pos)
+        yield from source.space(None)
+        calls = self._call_writer(dialect, held, lambda: None)
+        found = yield from parse(source, calls)
+        text = source.recorded(raw)
+        if found and all(self._may_be(call) for call in held.waiting_calls()):
+            self._content.begin_after_call()
+            self._outbox.pour(held)
+        elif text:
+            self._content.write(text)
+
+    def _may_be(self, call: ToolCall) -> bool:
+        """Not one that breaks the promise of a strict tool."""
+        return call.name not in self._tools.strict or arguments_fit(
+            call.arguments, self._tools.parameters(call.name)
+        )
 
     def _attempt(self, dialect: ToolDialect, marker: str) -> Parse[None]:
         """Calls behind `marker`, at the cursor, or content that only looked like them."""

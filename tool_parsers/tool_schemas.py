@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 Schema = Mapping[str, object]
 
 
 class ToolSchemas:
-    """Looks up tools by name. Takes OpenAI's form, `{"type": "function", "function": {…}}`."""
+    """Looks up tools by name. Takes OpenAI's form, `{"type": "function", "function": {…}}`.
 
-    def __init__(self, tools: Sequence[Mapping[str, object]]) -> None:
+    The arguments of `strict` ones have to fit their schema, whoever writes them how.
+    """
+
+    def __init__(
+        self, tools: Sequence[Mapping[str, object]], *, strict: Collection[str] = ()
+    ) -> None:
+        self.strict = frozenset(strict)
         self._parameters: dict[str, Schema] = {}
         for tool in tools:
             function = tool.get("function", tool)

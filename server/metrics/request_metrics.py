@@ -27,6 +27,7 @@ _REASONS = {  # as vLLM calls them
     FinishReason.ABORTED: "abort",
     FinishReason.EXPIRED: "abort",
     FinishReason.ERROR: "error",
+    FinishReason.GRAMMAR: "error",
 }
 REJECTIONS = (
     "queue_full",

@@ -8,12 +8,13 @@ from starlette.responses import Response
 
 from ftllm.errors import RequestError
 from ftllm.server.errors import ErrorReply, RefusedError
+from ftllm.server.event_log import EventLog
 from ftllm.server.json_text import json_response
 from ftllm.server.openapi import answers, json_body
 from ftllm.server.refusals import refuse_stream_options
 from ftllm.server.response_items import item_page
 from ftllm.server.responses_frames import ResponseFrames
-from ftllm.server.responses_run import earlier_items, start_response
+from ftllm.server.responses_run import ResponseRun, earlier_items, start_response
 from ftllm.server.responses_turn import input_turn, own_field_names
 from ftllm.server.schemas.answers import DeletedResponse, InputItems, InputTokens
 from ftllm.server.schemas.answers import Response as ResponseObject
@@ -37,18 +38,14 @@ def create_router(services: Services) -> APIRouter:
         refuse_stream_options(body.stream_options, stream=body.stream)
         request_id = request.state.request_id
         run = await start_response(services, body, request_id=request_id)
+        if body.background:
+            return _in_background(run, request_id=request_id, streams=bool(body.stream))
         if body.stream:
             writer = ResponseFrames(run.answer)
             form = StreamForm(error=writer.failure, end=b"")
             return services.event_stream(
                 writer.frames(run.turn, run.keep), run.turn.close, form=form
             )
-        if body.background:
-            response = run.answer.running()
-            run.keep(response, is_running=True)
-            work = run.in_background(request_id=request_id, hide_input=services.settings.hide_input)
-            services.background.start(run.answer.response_id, work, run.turn.close)
-            return json_response(response)
         async with on_disconnect(request.receive, run.turn.close):
             return json_response(await run.whole())
 
@@ -67,13 +64,23 @@ def create_router(services: Services) -> APIRouter:
 
     @router.get("/v1/responses/{response_id}", responses=answers(ResponseObject))
     async def retrieve_response(request: Request, response_id: str) -> Response:
-        if request.query_params.get("stream", "false").lower() == "true":
-            raise RequestError(
-                "stream: a response cannot be streamed again; set stream to false.",
-                param="stream",
-                code="unsupported_value",
-            )
-        return _stored(response_id)
+        """With `stream=true` its events, those after number `starting_after`; they are there if it
+        was made with `background` and `stream`."""
+        if request.query_params.get("stream", "false").lower() != "true":
+            return _stored(response_id)
+        start = _starting_after(request.query_params.get("starting_after")) + 1
+        stored = store.get(response_id)
+        log = services.background.log(response_id)
+        if log is None:
+            if not stored.events:
+                raise RequestError(
+                    "stream: there are no events of this response, as it was not made with"
+                    " background and stream; set stream to false.",
+                    param="stream",
+                    code="unsupported_value",
+                )
+            log = EventLog(stored.events)
+        return _stream(log, start)
 
     @router.delete("/v1/responses/{response_id}", responses=answers(DeletedResponse))
     async def delete_response(response_id: str) -> Response:
@@ -98,7 +105,39 @@ def create_router(services: Services) -> APIRouter:
         """Newest first, unless with `order=asc`."""
         return json_response(item_page(store.get(response_id).items, request.query_params))
 
+    def _in_background(run: ResponseRun, *, request_id: str, streams: bool) -> Response:
+        response = run.answer.running()
+        run.keep(response, is_running=True)
+        hide_input = services.settings.hide_input
+        response_id, stop = run.answer.response_id, run.turn.close
+        if not streams:
+            work = run.in_background(request_id=request_id, hide_input=hide_input)
+            services.background.start(response_id, work, stop)
+            return json_response(response)
+        log = EventLog()
+        writer = ResponseFrames(run.answer)
+        work = run.in_log(writer, log, request_id=request_id, hide_input=hide_input)
+        services.background.start(response_id, work, stop, log)
+        return _stream(log, 0)
+
+    def _stream(log: EventLog, start: int) -> Response:
+        """Whoever hangs up ends the reading, not the response."""
+        reader = log.reader(start)
+        return services.event_stream(reader.frames(), reader.close, form=StreamForm(end=b""))
+
     def _stored(response_id: str) -> Response:
         return Response(store.get(response_id).text, media_type="application/json")
 
     return router
+
+
+def _starting_after(value: str | None) -> int:
+    """The number of an event; -1 stands in front of all."""
+    if value is None:
+        return -1
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise RequestError(
+            f"starting_after: {value[:50]!r} is no number of an event; they count from 0.",
+            param="starting_after",
+        )
+    return int(value)

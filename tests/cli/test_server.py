@@ -298,3 +298,11 @@ def test_a_wrong_log(served: Served, flag: str) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {flag} is 'loud'; it must be ")
     assert served.options == []
+
+
+def test_where_responses_are_kept(served: Served, tmp_path: Path) -> None:
+    assert invoke("--response_store", str(tmp_path / "responses.db")).exit_code == 0
+    assert served.settings[0].response_store == tmp_path / "responses.db"
+    refused = invoke("--response_store", "responses.db", "--stored_responses", "0")
+    assert refused.exit_code == 2
+    assert "none are stored" in refused.stderr

@@ -9,8 +9,8 @@ from typing import Literal
 
 import httpx
 import pytest
-from json_schemas import Schema, schemas
-from jsonschema import Draft202012Validator, FormatChecker
+from json_schemas import Schema, format_checker, schemas
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 from running_server import RunningServer
 
@@ -72,7 +72,8 @@ def test_schemas_of_growing_size(smollm2: RunningServer) -> None:
     for schema, (text, reason) in zip(made, answers, strict=True):
         if reason == "stop":
             complete += 1
-            Draft202012Validator(schema, format_checker=FormatChecker()).validate(json.loads(text))
+            checker = Draft202012Validator(schema, format_checker=format_checker())
+            checker.validate(json.loads(text))
     assert complete > SCHEMAS // 2
     wait_until_idle(smollm2)
 

@@ -167,6 +167,29 @@ def test_a_tool_loop_in_streams(client: OpenAI) -> None:
     assert all(json.loads(text)["city"] == "Paris" for text in arguments)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_calls_that_the_model_writes_without_their_marker(client: OpenAI, *, strict: bool) -> None:
+    """In auto mode this model puts most of them into a fence, or leaves them bare."""
+    called = 0
+    for city in ("Paris", "Oslo", "Rome", "Tokyo"):
+        tool = {**WEATHER, "function": {**WEATHER["function"], "strict": strict}}
+        answer = client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": f"What is the weather in {city}, in C?"}],
+            tools=[tool],
+            temperature=0,
+            max_tokens=100,
+        )  # type: ignore[call-overload]
+        (choice,) = answer.choices
+        for made in choice.message.tool_calls or ():
+            assert choice.finish_reason == "tool_calls"
+            assert choice.message.content is None
+            assert city in json.loads(made.function.arguments)["city"]
+            assert not strict or is_valid(made.function.name, made.function.arguments)
+            called += 1
+    assert called >= 3
+
+
 def is_valid(name: str, arguments: str) -> bool:
     parsed = json.loads(arguments)
     extra = set(parsed) - {"city", "unit"} if name == "get_weather" else set(parsed) - {"city"}

@@ -147,7 +147,7 @@ def test_a_mask_that_leaves_nothing_ends_with_an_error_unless_the_output_is_comp
     driver.add(make_request("stuck", prompt(5), SamplingParams(grammar=stuck)))
     driver.run()
     end = driver.finish("stuck")
-    assert end.reason is FinishReason.ERROR
+    assert end.reason is FinishReason.GRAMMAR
     assert "allow no token" in str(end.error)
     assert driver.tokens("stuck") == [3]
 
@@ -159,7 +159,7 @@ def test_a_grammar_that_fails_ends_with_its_reason() -> None:
     driver.add(make_request("b", prompt(5), max_tokens=9))
     driver.run()
     end = driver.finish("a")
-    assert end.reason is FinishReason.ERROR
+    assert end.reason is FinishReason.GRAMMAR
     assert "token 2 is too much" in str(end.error)
     assert driver.tokens("a") == [0, 1, 2]
     assert driver.finish("b").reason is FinishReason.LENGTH
@@ -194,7 +194,7 @@ def test_masks_that_cannot_be_filled_end_their_requests_and_no_others(
     with running(engine), caplog.at_level(logging.ERROR):
         engine.submit(make_request("bound", prompt(5), params()), bound)
         engine.submit(make_request("free", prompt(5), max_tokens=9), free)
-        assert bound.wait().reason is FinishReason.ERROR
+        assert bound.wait().reason is FinishReason.GRAMMAR
         assert free.wait().reason is FinishReason.LENGTH
     assert any("Masks" in record.getMessage() for record in caplog.records)
     assert not any(isinstance(event, TokensEvent) for event in bound.events)

@@ -71,7 +71,9 @@ class FakeEngine:
         self.go.set()
         self.refuse: Exception | None = None  # raised by submits from number refuse_from on
         self.refuse_from = 0
-        self.fail_after: int | None = None  # tokens, then an ERROR event
+        self.fail_after: int | None = None  # tokens, then an event of `fails_with`
+        self.fails_with = FinishReason.ERROR
+        self.error_text = "secret: kernel 7 fell over"
         self.alive = True
         self.failed_in_row = 0  # steps, as its statistics say
         self.last_step_at = time.monotonic()
@@ -198,7 +200,7 @@ class FakeEngine:
             if request_id in self.aborted:
                 self._finish(live, FinishReason.ABORTED, [])
             elif self.fail_after is not None and live.sent >= self.fail_after:
-                self._finish(live, FinishReason.ERROR, [], error="secret: kernel 7 fell over")
+                self._finish(live, self.fails_with, [], error=self.error_text)
             else:
                 self._advance(live)
 

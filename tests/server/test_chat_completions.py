@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftllm.engine.request import Request
+from ftllm.engine.request import FinishReason, Request
 from ftllm.errors import EngineStoppedError, QueueFullError
 from ftllm.server.app import create_app
 from ftllm.server.settings import ServerSettings
@@ -401,6 +401,20 @@ def test_an_engine_error_in_a_stream(api: Api, engine: FakeEngine) -> None:
     assert "secret" not in response.text
     assert "Hello" in response.text
     assert engine.wait_idle()
+
+
+def test_a_grammar_that_fails_says_so(api: Api, engine: FakeEngine) -> None:
+    engine.fails_with, engine.error_text = FinishReason.GRAMMAR, "too many lexer states"
+    engine.fail_after = 2
+    error = error_of(api.chat(), 500)
+    assert error["code"] == "grammar_failed"
+    assert "too many lexer states" in error["message"]
+    response = api.chat(stream=True)
+    chunks = chunks_of(response)  # [DONE] comes last
+    error = chunks.pop()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "grammar_failed")
+    assert "too many lexer states" in error["message"]
+    assert "Hello" in response.text
 
 
 def test_a_shutdown_in_a_stream(api: Api, engine: FakeEngine) -> None:

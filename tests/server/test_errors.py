@@ -13,6 +13,7 @@ from ftllm.errors import (
 from ftllm.server.errors import (
     ClientDisconnectedError,
     EngineFailureError,
+    GrammarFailureError,
     is_expected,
     param_path,
     reply_for,
@@ -38,6 +39,7 @@ def validation_error(value: object) -> ValidationError:
         (ContextLengthError("long"), 400, "invalid_request_error", "context_length_exceeded"),
         (QueueFullError("full", retry_after=7), 429, "rate_limit_error", "queue_full"),
         (EngineStoppedError("bye"), 503, "server_error", "engine_stopped"),
+        (GrammarFailureError("stuck"), 500, "server_error", "grammar_failed"),
         (EngineFailureError("kernel"), 500, "server_error", "internal_error"),
         (ZeroDivisionError("secret"), 500, "server_error", "internal_error"),
         (ClientDisconnectedError(), 499, "invalid_request_error", "client_disconnected"),

@@ -110,6 +110,20 @@ def test_async_streams_at_once(url: str, engine: FakeEngine) -> None:
     asyncio.run(scenario())
 
 
+def test_a_response_in_the_background_is_streamed_again(client: OpenAI) -> None:
+    created = client.responses.create(
+        model="tiny/model", input="Hi", background=True, stream=True, store=True
+    )
+    events = list(created)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    first, last = events[0], events[-1]
+    assert first.type == "response.created"
+    assert last.type == "response.completed"
+    assert last.response.output_text == "Hello world!"
+    rest = client.responses.retrieve(first.response.id, stream=True, starting_after=4)
+    assert list(rest) == events[5:]
+
+
 def test_completions(client: OpenAI) -> None:
     answer = client.completions.create(
         model="tiny/model", prompt=["a", "b"], logprobs=1, echo=True, max_tokens=2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -313,7 +314,8 @@ def test_tokens_are_counted(api: Api, engine: FakeEngine) -> None:
 def test_tool_choices(
     api: Api, engine: FakeEngine, choice: object, constrained: bool, told: bool
 ) -> None:
-    response = api.respond(tools=[WEATHER, TIME], tool_choice=choice).json()
+    tools = [WEATHER, {**TIME, "strict": False}]
+    response = api.respond(tools=tools, tool_choice=choice).json()
     assert response["tool_choice"] == choice
     assert ("(tool)" in prompt_of(engine)) == told
     assert (engine.requests[0].params.grammar is not None) == constrained
@@ -410,7 +412,6 @@ def prompt_of_bytes(engine: FakeEngine) -> str:
         ({"temperature": -1}, "temperature"),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"background": True, "store": False}, "background"),
-        ({"background": True, "stream": True}, "background"),
         ({"surprise": 1}, "surprise"),
         ({"reasoning": {"surprise": 1}}, "reasoning.surprise"),
     ],
@@ -481,7 +482,107 @@ def test_in_the_background(engine: FakeEngine) -> None:
         assert (failed["status"], failed["error"]["code"]) == ("failed", "server_error")
 
 
+def test_a_stream_in_the_background(engine: FakeEngine) -> None:
+    engine.step_seconds = 0.02
+    with (
+        listening(create_app(tool_model(engine), ServerSettings())) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        body = {"input": "Hi", "background": True, "stream": True}
+        with client.stream("POST", "/v1/responses", json=body) as response:
+            lines = response.iter_lines()
+            first = json.loads(next(x for x in lines if x.startswith("data: "))[6:])
+        response_id = first["response"]["id"]  # hung up: it goes on
+        path = f"/v1/responses/{response_id}"
+        events = events_of(client.get(path, params={"stream": "true"}))  # while it is made
+        whole = assembled(events)
+        assert whole["output"][0]["content"][0]["text"] == "Hello world!"
+        assert client.get(path).json() == whole
+        assert events_of(client.get(path, params={"stream": "true"})) == events  # and after
+        rest = client.get(path, params={"stream": "true", "starting_after": 3})
+        assert events_of(rest) == events[4:]
+        assert not client.get(path, params={"stream": "true", "starting_after": 999}).content
+        for wrong in ("-1", "x", "9" * 30):
+            refused = client.get(path, params={"stream": "true", "starting_after": wrong})
+            assert error_of(refused, 400)["param"] == "starting_after"
+
+        engine.script = lambda _: says("x" * 1000)
+        with client.stream("POST", "/v1/responses", json=body) as response:
+            lines = response.iter_lines()
+            started = json.loads(next(x for x in lines if x.startswith("data: "))[6:])["response"]
+            stopped = client.post(f"/v1/responses/{started['id']}/cancel").json()
+            assert stopped["status"] == "cancelled"
+            assert list(lines)[-1] == ""  # its stream ends
+        assert engine.wait_idle()
+
+        engine.fail_after = 2
+        events = events_of(client.post("/v1/responses", json=body))
+        assert events[-1]["type"] == "response.failed"
+        failed = client.get(f"/v1/responses/{events[-1]['response']['id']}").json()
+        assert failed["status"] == "failed"
+
+
+def test_events_are_kept_of_streams_in_the_background_alone(api: Api) -> None:
+    response = assembled(events_of(api.respond(stream=True)))
+    error = error_of(api.get(f"/v1/responses/{response['id']}?stream=true"), 400)
+    assert error["param"] == "stream"
+
+
+def test_a_restart_finds_responses_again(engine: FakeEngine, tmp_path: Path) -> None:
+    settings = ServerSettings(response_store=tmp_path / "responses.db")
+    with (
+        listening(create_app(tool_model(engine), settings)) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        first = client.post("/v1/responses", json={"input": "Hi"}).json()
+        body = {"input": "More", "background": True, "stream": True}
+        events = events_of(client.post("/v1/responses", json=body))
+        engine.step_seconds = 0.05
+        engine.script = lambda _: says("x" * 1000)
+        cut = client.post("/v1/responses", json={"input": "Hi", "background": True}).json()
+    engine.step_seconds = 0
+    engine.script = lambda _: says("Bye")
+    with (
+        listening(create_app(tool_model(engine), settings)) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        assert client.get(f"/v1/responses/{first['id']}").json() == first
+        streamed = f"/v1/responses/{events[0]['response']['id']}"
+        assert events_of(client.get(streamed, params={"stream": "true"})) == events
+        assert client.get(f"/v1/responses/{cut['id']}").json()["status"] == "cancelled"
+        body = {"input": "And?", "previous_response_id": first["id"]}
+        assert client.post("/v1/responses", json=body).json()["status"] == "completed"
+    assert prompt_of(engine) == "[user]Hi\n[assistant]Hello world!\n[user]And?\n[assistant]"
+
+
 def test_what_was_not_in_the_background_cannot_be_cancelled(api: Api) -> None:
     response = api.respond().json()
     error = error_of(api.send("POST", f"/v1/responses/{response['id']}/cancel"), 400)
     assert "background" in error["message"]
+
+
+UNCLEAR: Json = {
+    "type": "function",
+    "name": "unclear",
+    "parameters": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}},
+}
+
+
+def test_functions_are_strict_by_default(api: Api, engine: FakeEngine) -> None:
+    tool = {key: value for key, value in WEATHER.items() if key != "strict"}
+    for response in answers(api, tools=[tool, TIME]):
+        assert [each["strict"] for each in response["tools"]] == [True, True]
+    assert engine.requests[-1].params.grammar is not None
+    (response, _) = answers(api, tools=[WEATHER])
+    assert [each["strict"] for each in response["tools"]] == [False]
+    assert engine.requests[-1].params.grammar is None
+
+
+def test_a_schema_that_cannot_be_kept_is_not_strict_by_default(
+    api: Api, engine: FakeEngine
+) -> None:
+    for response in answers(api, tools=[UNCLEAR, TIME, WEATHER]):
+        assert [each["strict"] for each in response["tools"]] == [False, False, False]
+    assert engine.requests[-1].params.grammar is None
+    refused = api.respond(tools=[{**UNCLEAR, "strict": True}])
+    assert error_of(refused, 400)["param"] == "tools"

@@ -119,6 +119,14 @@ def test_strict_tools_of_a_dialect_without_markers(compiler: GrammarCompiler) ->
         assert not matches(compiler, grammar, text), text
 
 
+def test_strict_tools_bind_behind_every_marker_of_a_call(compiler: GrammarCompiler) -> None:
+    grammar = grammar_of(ToolOffer(tools=(replace(WEATHER, strict=True),)), dialect="granite")
+    call = '[{"name": "get_weather", "arguments": {"city": "Rome"}}]'
+    for marker in ("<|tool_call|>", "<tool_call>"):
+        assert matches(compiler, grammar, f"I see. {marker}{call}")
+        assert not matches(compiler, grammar, f"I see. {marker}" + call.replace('"Rome"', "5"))
+
+
 def test_a_format_is_for_answers_without_calls(compiler: GrammarCompiler) -> None:
     answer = Grammar.json_schema({"type": "object", "properties": {"a": {"type": "integer"}}})
     offer = ToolOffer(tools=(TIME,))

@@ -8,7 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from ftllm.errors import OptionError
-from ftllm.tool_parsers import OutputParser, ParsedOutput, ToolCall, join_deltas, parse_output
+from ftllm.tool_parsers import (
+    Delta,
+    OutputParser,
+    ParsedOutput,
+    ToolCall,
+    join_deltas,
+    parse_output,
+)
 
 TOOLS = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in "fg"]
 
@@ -153,3 +160,55 @@ def test_pieces_of_a_call_come_as_they_are_written() -> None:
     assert (piece.tool_calls[0].index, piece.tool_calls[0].id) == (0, None)
     assert piece.tool_calls[0].arguments == "two"
     assert parser.has_tool_calls
+
+
+def test_an_unmarked_call_waits_for_the_end_and_other_text_does_not() -> None:
+    fence = "`" * 3
+    call = fence + 'json\n{"name": "f", "arguments": {"a": 1}}\n' + fence
+    parser = OutputParser(tools=TOOLS, tool_dialect="hermes", new_id=numbered())
+    assert parser.feed(call) == []
+    assert [delta.tool_calls[0].arguments for delta in parser.finish("stop")] == ["", '{"a": 1}']
+    for start, rest in (
+        ('{"na', 'tion": 1'),
+        (fence, "python"),
+        (fence + 'json\n{"name": "h', '"'),
+    ):
+        parser = OutputParser(tools=TOOLS, tool_dialect="hermes", new_id=numbered())
+        assert parser.feed(start) == []
+        assert parser.feed(rest) == [Delta(content=start + rest)]
+        assert parser.feed(" and {") == [Delta(content=" and {")]
+
+
+def test_an_unmarked_call_of_a_strict_tool_has_to_fit() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    for arguments, strict, fits in (('{"a": 1}', "f", True), ("{}", "f", False), ("{}", "", True)):
+        text = f'{{"name": "f", "arguments": {arguments}}}'
+        parser = OutputParser(tools=[tool], tool_dialect="hermes", strict=[strict])
+        found = join_deltas([*parser.feed(text), *parser.finish("stop")])
+        assert [call.arguments for call in found.tool_calls] == [arguments] * fits
+        assert found.content == (None if fits else text)
+
+
+def test_calls_without_a_marker_can_be_left_out() -> None:
+    text = '{"name": "f", "arguments": {"a": 1}}'
+    parser = OutputParser(tools=TOOLS, tool_dialect="hermes", marked_only=True)
+    assert parser.feed(text) == [Delta(content=text)]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [
+        ("xlam", '<tool_call>[{"name": "f", "arguments": {}}]</tool_call>'),
+        ("llama4_pythonic", "[f()]"),
+        ("qwen3_coder", "<function=f>\n</function>"),
+    ],
+)
+def test_forms_that_no_grammar_constrains_are_no_calls_of_strict_tools(
+    dialect: str, text: str
+) -> None:
+    for strict in ((), ("f",)):
+        parser = OutputParser(tools=TOOLS, tool_dialect=dialect, strict=strict)
+        found = join_deltas([*parser.feed(text), *parser.finish("stop")])
+        assert len(found.tool_calls) == (not strict)
+        assert found.content == (text if strict else None)
