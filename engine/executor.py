@@ -30,7 +30,7 @@ class CoreExecutor:
 
     def step(self, plan: StepPlan) -> StepResult:
         """Raises `GraphError` for a plan that does not fit; nothing was computed then."""
-        token_ids, logprobs, top_ids, top_logprobs, hidden = self._core.step(
+        token_ids, logprobs, ranks, top_ids, top_logprobs, hidden = self._core.step(
             token_ids=plan.token_ids,
             row_starts=plan.row_starts,
             context_lens=plan.context_lens,
@@ -44,4 +44,4 @@ class CoreExecutor:
             output_masks=plan.output_masks,
             masks=plan.masks,
         )
-        return StepResult(token_ids, logprobs, top_ids, top_logprobs, hidden)
+        return StepResult(token_ids, logprobs, ranks, top_ids, top_logprobs, hidden)

@@ -50,6 +50,7 @@ class StepResult:
 
     token_ids: Int32Array  # (R,) the sampled token or one of the above, or the target
     logprobs: Float32Array  # (R,) its log-probability (0.0 where output_top is -1)
+    ranks: Int32Array  # (R,) its place among all tokens, from 1 (0 where output_top is -1)
     top_ids: Int32Array  # (R, max(output_top)) most likely first, -1 beyond the row's own count
     top_logprobs: Float32Array  # (R, max(output_top))
     # (P, hidden size) behind the final norm

@@ -16,12 +16,15 @@ class Readout:
 
     def __init__(self, plan: StepPlan, result: StepResult) -> None:
         rows = len(plan.output_rows)
-        arrays = (result.token_ids, result.logprobs, result.top_ids, result.top_logprobs)
+        arrays = (
+            *(result.token_ids, result.logprobs, result.ranks),
+            *(result.top_ids, result.top_logprobs),
+        )
         if any(len(array) != rows for array in arrays):
             lengths = ", ".join(str(len(array)) for array in arrays)
             raise ValueError(
-                f"The executor returned {lengths} rows (token_ids, logprobs, top_ids,"
-                f" top_logprobs) for a plan with {rows} output rows."
+                f"The executor returned {lengths} rows (token_ids, logprobs, ranks,"
+                f" top_ids, top_logprobs) for a plan with {rows} output rows."
             )
         if len(result.hidden) != len(plan.pooled_rows):
             raise ValueError(
@@ -39,6 +42,7 @@ class Readout:
             token_id=self.token_ids[row],
             logprob=self._logprobs[row],
             top=tuple(pair for pair in likely if pair[0] >= 0),
+            rank=self._ranks[row],
         )
 
     def target_logprobs(self, row: int, count: int) -> list[float]:
@@ -48,6 +52,11 @@ class Readout:
     @cached_property
     def _logprobs(self) -> list[float]:
         values: list[float] = self._result.logprobs.tolist()
+        return values
+
+    @cached_property
+    def _ranks(self) -> list[int]:
+        values: list[int] = self._result.ranks.tolist()
         return values
 
     @cached_property

@@ -36,11 +36,13 @@ class FinishReason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """One token's log-probability, and the most likely tokens at its place, likeliest first."""
+    """One token's log-probability and rank, and the most likely tokens at its place, likeliest
+    first, the lower id first among equals."""
 
     token_id: int
     logprob: float
     top: tuple[tuple[int, float], ...]  # (token id, logprob)
+    rank: int  # among all tokens, from 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,9 @@ class Graph:
     def kv_layers(self) -> list[tuple[int, int]]:
         """(KV heads, head_dim) of each attention layer."""
 
-_Step = tuple[_Int32Array, _Float32Array, _Int32Array, _Float32Array, _Float32Array]
+_Step = tuple[
+    _Int32Array, _Float32Array, _Int32Array, _Int32Array, _Float32Array, _Float32Array
+]
 
 class Executor:
     """Runs steps of a graph over its KV cache; arrays as in `engine/plan.py`."""
@@ -208,7 +210,7 @@ class Executor:
         masks: TokenMasks | None = None,
         trace: Literal[False] = False,
     ) -> _Step:
-        """(token_ids, logprobs, top_ids, top_logprobs, hidden). Releases the GIL.
+        """(token_ids, logprobs, ranks, top_ids, top_logprobs, hidden). Releases the GIL.
 
         Raises `GraphError` when the arrays do not fit the executor's limits or each other.
         """
@@ -336,8 +338,8 @@ def sample_row(
 
 def score_row(
     logits: _Float32Array, target: int, top_n: int
-) -> tuple[float, _Int32Array, _Float32Array]:
-    """(log-probability of `target`, top ids, top log-probabilities). For tests."""
+) -> tuple[float, int, _Int32Array, _Float32Array]:
+    """(log-probability of `target`, its rank from 1, top ids, top log-probabilities). For tests."""
 
 def sampler_uniform(seed: int, n: int) -> float:
     """The n-th number of a sampler's random stream, in [0, 1). For tests."""

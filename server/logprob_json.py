@@ -59,22 +59,22 @@ def prompt_logprobs(
     entries: Sequence[TokenLogprobs | None], tokenizer: Tokenizer, *, top: int
 ) -> list[dict[str, object] | None]:
     """vLLM's `prompt_logprobs`: for each token of the prompt but the first, the token itself and
-    the `top` likeliest by id. The rank of a token that is not among these is not known."""
+    the `top` likeliest by id."""
     bodies: list[dict[str, object] | None] = []
     for entry in entries:
         if entry is None:
             bodies.append(None)
             continue
-        likely = entry.top[:top]
-        ranks = {token_id: rank for rank, (token_id, _) in enumerate(likely, 1)}
+        ranked = [(entry.token_id, entry.logprob, entry.rank)]
+        ranked += [(*pair, rank) for rank, pair in enumerate(entry.top[:top], 1)]
         bodies.append(
             {
                 str(token_id): {
                     "logprob": _finite(logprob),
-                    "rank": ranks.get(token_id),
+                    "rank": rank,
                     "decoded_token": tokenizer.token_text(token_id),
                 }
-                for token_id, logprob in ((entry.token_id, entry.logprob), *likely)
+                for token_id, logprob, rank in ranked
             }
         )
     return bodies

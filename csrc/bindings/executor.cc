@@ -63,7 +63,7 @@ class PyExecutor {
         executor_(graph, std::move(pool), parse_kv_type(kv_type), kv_blocks, max_tokens,
                   max_sequences) {}
 
-  // Returns (token_ids, logprobs, top_ids, top_logprobs, hidden[, values by name]).
+  // Returns (token_ids, logprobs, ranks, top_ids, top_logprobs, hidden[, values by name]).
   py::tuple step(const Ints& token_ids, const Ints& row_starts, const Ints& context_lens,
                  const Ints& block_tables, const Ints& output_rows, const Ints& output_targets,
                  const Ints& output_top, const Ints& output_drafts, const py::sequence& samplers,
@@ -74,6 +74,7 @@ class PyExecutor {
     for (const int32_t top : view(output_top)) width = std::max<int64_t>(width, top);
     py::array_t<int32_t> tokens(outputs);
     py::array_t<float> logprobs(outputs);
+    py::array_t<int32_t> ranks(outputs);
     py::array_t<int32_t> top_ids({outputs, width});
     py::array_t<float> top_logprobs({outputs, width});
     const std::span<const int32_t> pooled =
@@ -97,21 +98,19 @@ class PyExecutor {
                           sampler_views,
                           output_masks ? view(*output_masks) : std::span<const int32_t>{},
                           masks};
-    const StepOutput output{tokens.mutable_data(),
-                            logprobs.mutable_data(),
-                            top_ids.mutable_data(),
-                            top_logprobs.mutable_data(),
-                            width,
+    const StepOutput output{tokens.mutable_data(),       logprobs.mutable_data(),
+                            ranks.mutable_data(),        top_ids.mutable_data(),
+                            top_logprobs.mutable_data(), width,
                             hidden.mutable_data()};
     if (trace) {
       const py::dict values = run_trace(executor_, *graph_, input, output);
-      return py::make_tuple(tokens, logprobs, top_ids, top_logprobs, hidden, values);
+      return py::make_tuple(tokens, logprobs, ranks, top_ids, top_logprobs, hidden, values);
     }
     {
       const py::gil_scoped_release release;
       executor_.step(input, output);
     }
-    return py::make_tuple(tokens, logprobs, top_ids, top_logprobs, hidden);
+    return py::make_tuple(tokens, logprobs, ranks, top_ids, top_logprobs, hidden);
   }
 
   const Executor& executor() const { return executor_; }

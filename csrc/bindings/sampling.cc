@@ -72,10 +72,12 @@ py::tuple score_row(const Row& logits, int32_t target, int32_t top_n) {
   py::array_t<float> logprobs(top_n);
   const auto count = static_cast<size_t>(top_n);
   float logprob = 0;
-  if (!score(row, target, logprob, {ids.mutable_data(), count}, {logprobs.mutable_data(), count})) {
+  int32_t rank = 0;
+  if (!score(row, target, logprob, rank, {ids.mutable_data(), count},
+             {logprobs.mutable_data(), count})) {
     throw std::invalid_argument("No logit of the row is above -inf.");
   }
-  return py::make_tuple(logprob, ids, logprobs);
+  return py::make_tuple(logprob, rank, ids, logprobs);
 }
 
 }  // namespace

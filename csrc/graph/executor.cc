@@ -209,6 +209,7 @@ void Executor::sample_slice(const StepInput& input, const StepOutput& output, in
     }
     output.token_ids[row] = token;
     output.logprobs[row] = 0.0f;
+    output.ranks[row] = 0;
     const auto width = static_cast<size_t>(output.top_width);
     const std::span<int32_t> top_ids(output.top_ids + row * width, width);
     const std::span<float> top_logprobs(output.top_logprobs + row * width, width);
@@ -216,8 +217,8 @@ void Executor::sample_slice(const StepInput& input, const StepOutput& output, in
     std::fill(top_logprobs.begin(), top_logprobs.end(), 0.0f);
     const int32_t top = input.output_top[row];
     if (top >= 0 && token >= 0) {
-      score(row_logits, token, output.logprobs[row], top_ids.first(static_cast<size_t>(top)),
-            top_logprobs.first(static_cast<size_t>(top)));
+      score(row_logits, token, output.logprobs[row], output.ranks[row],
+            top_ids.first(static_cast<size_t>(top)), top_logprobs.first(static_cast<size_t>(top)));
     }
   });
 }

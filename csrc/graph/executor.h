@@ -37,6 +37,7 @@ struct StepInput {
 struct StepOutput {
   int32_t* token_ids;
   float* logprobs;
+  int32_t* ranks;
   int32_t* top_ids;
   float* top_logprobs;
   int64_t top_width;

@@ -57,10 +57,22 @@ class Ranking {
   std::span<float> logits_;
 };
 
+// 1 + the number of tokens in front of `token`. What is not a number is in front of none.
+int32_t rank_of(std::span<const float> logits, size_t token) noexcept {
+  const float own = cleaned(logits[token]);
+  int32_t rank = 1;
+  for (size_t i = 0; i < token; ++i) rank += std::min(logits[i], lanes::kLargest) >= own;
+  for (size_t i = token + 1; i < logits.size(); ++i) {
+    rank += std::min(logits[i], lanes::kLargest) > own;
+  }
+  return rank;
+}
+
 }  // namespace
 
-bool score(std::span<const float> logits, int32_t token, float& logprob, std::span<int32_t> top_ids,
-           std::span<float> top_logprobs) noexcept {
+bool score(std::span<const float> logits, int32_t token, float& logprob, int32_t& rank,
+           std::span<int32_t> top_ids, std::span<float> top_logprobs) noexcept {
+  rank = rank_of(logits, static_cast<size_t>(token));
   Ranking ranking(top_ids, top_logprobs);
   float largest = -lanes::kInfinity;
   for (size_t start = 0; start < logits.size(); start += kBlock) {

@@ -155,6 +155,7 @@ class FakeExecutor:
         logits = self._write(plan)
         tokens: list[int] = []
         logprobs: list[float] = []
+        ranks: list[int] = []
         width = max([0, *plan.output_top.tolist()])
         top_ids = np.full((len(plan.output_rows), width), -1, np.int32)
         top_logprobs = np.zeros((len(plan.output_rows), width), np.float32)
@@ -170,6 +171,8 @@ class FakeExecutor:
                 assert sampler is None
             tokens.append(target)
             logprobs.append(0.0 if top < 0 else logprob(logits[row], target))
+            order = most_likely(logits[row], self.vocab_size if top >= 0 else 0, self.vocab_size)
+            ranks.append(order.index(target) + 1 if top >= 0 else 0)
             for place, token in enumerate(most_likely(logits[row], top, self.vocab_size)):
                 top_ids[index, place] = token
                 top_logprobs[index, place] = logprob(logits[row], token)
@@ -177,6 +180,7 @@ class FakeExecutor:
         return StepResult(
             np.array(tokens, np.int32),
             np.array(logprobs, np.float32),
+            np.array(ranks, np.int32),
             top_ids,
             top_logprobs,
             np.array(hidden, np.float32).reshape(-1, HIDDEN),

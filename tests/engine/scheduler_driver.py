@@ -193,7 +193,8 @@ def _expected_prompt_logprobs(
 def _expected_logprobs(logits: int, token: int, top: int, vocab_size: int) -> TokenLogprobs:
     likely = most_likely(logits, top, vocab_size)
     pairs = tuple((other, logprob(logits, other)) for other in likely)
-    return TokenLogprobs(token, logprob(logits, token), pairs)
+    rank = most_likely(logits, vocab_size, vocab_size).index(token) + 1
+    return TokenLogprobs(token, logprob(logits, token), pairs, rank)
 
 
 def make_request(

@@ -198,7 +198,7 @@ class ScriptedEngine:
 
 
 def _logprobs(token_id: int) -> TokenLogprobs:
-    return TokenLogprobs(token_id, -0.5, ((token_id, -0.5), (ord("?"), -1.5)))
+    return TokenLogprobs(token_id, -0.5, ((token_id, -0.5), (ord("?"), -1.5)), 1)
 
 
 def _prompt_logprobs(request: Request) -> PromptLogprobsEvent:

@@ -31,7 +31,7 @@ def hidden(
     core: _core.Executor, tokens: int, pooled: Float32Array | np.ndarray, outputs: int = 0
 ) -> tuple[Float32Array, Float32Array]:
     """(logprobs of token 0 at the first `outputs` rows, hidden states of `pooled`)"""
-    _, logprobs, _, _, states = core.step(
+    _, logprobs, _, _, _, states = core.step(
         token_ids=np.arange(tokens, dtype=np.int32),
         row_starts=np.array([0, tokens], np.int32),
         context_lens=np.zeros(1, np.int32),

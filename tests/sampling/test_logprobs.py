@@ -27,7 +27,8 @@ def test_logprobs_match_log_softmax(vocab: int, scale: float) -> None:
     order = np.argsort(-wanted, kind="stable")
     top = min(vocab, 20)
     for target in {0, vocab // 2, vocab - 1, int(order[0])}:
-        logprob, ids, logprobs = _core.score_row(logits, target, 20)
+        logprob, rank, ids, logprobs = _core.score_row(logits, target, 20)
+        assert order[rank - 1] == target
         assert logprob == pytest.approx(wanted[target], abs=1e-5, rel=1e-6)
         assert ids[:top].tolist() == order[:top].tolist()
         np.testing.assert_allclose(logprobs[:top], wanted[order[:top]], atol=1e-5, rtol=1e-6)
@@ -37,7 +38,7 @@ def test_logprobs_match_log_softmax(vocab: int, scale: float) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_the_top_has_as_many_entries_as_asked_for(count: int) -> None:
-    _, ids, logprobs = _core.score_row(np.arange(9, dtype=np.float32), 4, count)
+    _, _, ids, logprobs = _core.score_row(np.arange(9, dtype=np.float32), 4, count)
     assert ids.tolist() == list(range(8, 8 - count, -1))
     assert logprobs.shape == (count,)
 
@@ -45,14 +46,16 @@ def test_the_top_has_as_many_entries_as_asked_for(count: int) -> None:
 def test_equal_logits_rank_by_id() -> None:
     logits = np.zeros(1000, np.float32)
     logits[[900, 100, 300]] = 1.0
-    _, ids, _ = _core.score_row(logits, 0, 6)
+    _, _, ids, _ = _core.score_row(logits, 0, 6)
     assert ids.tolist() == [100, 300, 900, 0, 1, 2]
+    ranks = [_core.score_row(logits, token, 0)[1] for token in (100, 300, 900, 0, 101, 999)]
+    assert ranks == [1, 2, 3, 4, 104, 1000]
 
 
 def test_nan_and_minus_infinity_have_no_probability() -> None:
     logits = np.array([np.nan, 1.0, -np.inf, 2.0], np.float32)
     wanted = log_softmax(logits)
-    logprob, ids, logprobs = _core.score_row(logits, 0, 4)
+    logprob, _, ids, logprobs = _core.score_row(logits, 0, 4)
     assert np.isneginf(logprob)
     assert ids.tolist() == [3, 1, -1, -1]
     np.testing.assert_allclose(logprobs[:2], wanted[[3, 1]], atol=1e-6)
@@ -60,7 +63,7 @@ def test_nan_and_minus_infinity_have_no_probability() -> None:
 
 def test_an_infinite_logit_takes_all_probability() -> None:
     logits = np.array([0.0, np.inf, 5.0], np.float32)
-    logprob, ids, logprobs = _core.score_row(logits, 1, 1)
+    logprob, _, ids, logprobs = _core.score_row(logits, 1, 1)
     assert logprob == 0.0
     assert ids.tolist() == [1]
     assert logprobs.tolist() == [0.0]
@@ -68,7 +71,7 @@ def test_an_infinite_logit_takes_all_probability() -> None:
 
 def test_probabilities_sum_to_one() -> None:
     logits = np.random.default_rng(3).normal(size=18).astype(np.float32) * 4
-    _, _, logprobs = _core.score_row(logits, 0, 18)
+    _, _, _, logprobs = _core.score_row(logits, 0, 18)
     assert np.exp(logprobs.astype(np.float64)).sum() == pytest.approx(1.0, abs=1e-6)
 
 
@@ -102,5 +105,5 @@ def test_the_weight_of_many_unlikely_tokens_is_exact(gap: float) -> None:
     """151,935 equal tokens share most of the probability: errors of exp do not average out."""
     logits = np.full(151_936, -gap, np.float32)
     logits[7] = 0.0
-    logprob, _, _ = _core.score_row(logits, 7, 0)
+    logprob, _, _, _ = _core.score_row(logits, 7, 0)
     assert logprob == pytest.approx(log_softmax(logits)[7], abs=2e-6)

@@ -43,7 +43,7 @@ class _Live:
 def logprobs_of(token_id: int, top: int, chosen: float = -0.5) -> TokenLogprobs:
     """The chosen token at -0.5, then its successors at -1.5, -2.5 …"""
     likely = tuple((token_id + place, chosen - place) for place in range(top))
-    return TokenLogprobs(token_id, chosen, likely)
+    return TokenLogprobs(token_id, chosen, likely, 1)
 
 
 def pooled_values(request: Request) -> tuple[float, ...]:

@@ -217,7 +217,7 @@ def test_max_tokens_0_needs_something_else_to_tell(api: Api) -> None:
     (choice,) = api.complete("a", max_tokens=0, prompt_logprobs=0).json()["choices"]
     assert choice["text"] == ""
     assert choice["prompt_logprobs"][1] == {
-        "97": {"logprob": -0.5, "rank": None, "decoded_token": "a"}
+        "97": {"logprob": -0.5, "rank": 1, "decoded_token": "a"}
     }
 
 
