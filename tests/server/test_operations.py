@@ -146,7 +146,8 @@ def test_everything_is_aborted(model: FakeModel, engine: FakeEngine, *, stream: 
             requests = [
                 asyncio.create_task(client.post("/v1/completions", json=body)) for _ in range(2)
             ]
-            await asyncio.sleep(0.1)
+            while engine.live < 4:
+                await asyncio.sleep(0.01)
             assert (await client.post("/abort_requests")).json() == {"aborted": 4}
             for response in await asyncio.gather(*requests):
                 if stream:

@@ -45,7 +45,7 @@ def test_a_request_that_waits_too_long(waiting: Api, engine: FakeEngine) -> None
     assert error["code"] == "queue_timeout"
     assert "It waited 0.05 s." in error["message"]
     assert answer.headers["retry-after"] == str(RETRY_AFTER)
-    assert engine.live == 0
+    assert engine.wait_idle()
     assert rejections(waiting, "queue_timeout") == "1.0"
     engine.go.set()
     assert waiting.chat().status_code == 200
@@ -54,7 +54,7 @@ def test_a_request_that_waits_too_long(waiting: Api, engine: FakeEngine) -> None
 def test_a_stream_that_waits_too_long(waiting: Api, engine: FakeEngine) -> None:
     *_, last = chunks_of(waiting.chat(stream=True))
     assert last["error"]["code"] == "queue_timeout"
-    assert engine.live == 0
+    assert engine.wait_idle()
     assert rejections(waiting, "queue_timeout") == "1.0"
 
 
