@@ -20,7 +20,9 @@ TIME_OF_DAY = {
     "engine/checkpoints/mapped_file.py",
     "engine/pack_cache.py",
     "server/limit_gate.py",
+    "server/otel_tracer.py",
     "server/responses_answer.py",
+    "server/routes/loads.py",
     "server/services.py",
     "text/chat_template.py",
 }
