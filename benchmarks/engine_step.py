@@ -2,8 +2,8 @@
 
     python benchmarks/engine_step.py [MODEL] [--threads N] [--rounds 5] [--json]
 
-"Python's share" is the time between two steps in which the C++ side does not compute: scheduling,
-events, the engine's loop.
+"Python" is the time between two steps in which the C++ side does not compute: scheduling, events,
+the engine's loop. Its share of a step, and how long it is.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def measure(engine: TimedEngine, rounds: int) -> list[dict[str, object]]:
     """Rounds in turn over all cases, so that a slow minute hits each; medians of the rounds."""
     rates: dict[str, list[float]] = {}
     shares: dict[str, list[float]] = {}
+    gaps: dict[str, list[float]] = {}  # microseconds a step
     prefill(engine)  # warms up
     for _ in range(rounds):
         engine.executor.steps.clear()
@@ -55,6 +56,7 @@ def measure(engine: TimedEngine, rounds: int) -> list[dict[str, object]]:
             name = f"decode, {streams} stream{'s' if streams > 1 else ''}"
             rates.setdefault(name, []).append(streams * (len(steps) - 1) / wall)
             shares.setdefault(name, []).append(1 - computing / wall)
+            gaps.setdefault(name, []).append(1e6 * (wall - computing) / (len(steps) - 1))
     return [
         {
             "case": name,
@@ -62,6 +64,7 @@ def measure(engine: TimedEngine, rounds: int) -> list[dict[str, object]]:
             "worst": round(min(values), 1),
             "best": round(max(values), 1),
             "Python %": round(100 * statistics.median(shares[name]), 1) if name in shares else "-",
+            "Python, us": round(statistics.median(gaps[name])) if name in gaps else "-",
         }
         for name, values in rates.items()
     ]
