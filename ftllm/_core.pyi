@@ -175,9 +175,7 @@ class Graph:
     def kv_layers(self) -> list[tuple[int, int]]:
         """(KV heads, head_dim) of each attention layer."""
 
-_Step = tuple[
-    _Int32Array, _Float32Array, _Int32Array, _Int32Array, _Float32Array, _Float32Array
-]
+_Step = tuple[_Int32Array, _Float32Array, _Int32Array, _Int32Array, _Float32Array, _Float32Array]
 
 class Executor:
     """Runs steps of a graph over its KV cache; arrays as in `engine/plan.py`."""
