@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+from child_process import end
 from running_router import free_port
 
 HOST = Path(__file__).parent / "ray_worker.py"
@@ -110,12 +111,7 @@ class RunningRay:
     def _stop(self) -> None:
         assert self._process is not None
         family = descendants(self._process.pid)
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, patience=STOP_SECONDS)
         for pid in family:  # what Ray did not end itself
             if title(pid):
                 with suppress(ProcessLookupError):

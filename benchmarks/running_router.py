@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sysconfig
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+from child_process import end
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -97,12 +97,7 @@ class RunningRouter:
         trace: TracebackType | None,
     ) -> None:
         assert self._process is not None, "the router was never started"
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, patience=STOP_SECONDS)
 
     def log(self) -> str:
         return self._log_file.read_text(encoding="utf-8", errors="replace")

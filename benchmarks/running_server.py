@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+from child_process import end
 
 START_SECONDS = 120  # a model that is on disk loads in a few seconds
 STOP_SECONDS = 60  # above the server's own limit for running requests
@@ -115,15 +116,7 @@ class RunningServer:
 
     def stop(self) -> int:
         """Ends the server as an operator would, and returns its exit code. Idempotent."""
-        process = self._started()
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        return process.returncode
+        return end(self._started(), patience=STOP_SECONDS)
 
     def _started(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the server was never started"

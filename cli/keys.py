@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ftllm.cli.verb import reports_errors
 
@@ -112,6 +110,9 @@ def list_keys(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of keys.")],
 ) -> None:
     """List the keys of FILE: names and limits, no secrets."""
+    from rich.console import Console
+    from rich.table import Table
+
     from ftllm.server.key_file import read_key_file
 
     table = Table("name", "requests/min", "tokens/min", "at once", "priority", "models", box=None)

@@ -1,6 +1,5 @@
 """The options for serving over TLS."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from ftllm.server.tls_files import TlsFiles
 
 TLS_PANEL = "TLS"
-PASSWORD_VARIABLE = "FTLLM_SSL_KEYFILE_PASSWORD"
 
 
 def tls_options(
@@ -42,7 +40,7 @@ def tls_options(
             "--ssl_keyfile_password",
             metavar="PASSWORD|@FILE",
             hide_input=True,
-            help=f"Of an encrypted key; {PASSWORD_VARIABLE} is another way.",
+            help="Of an encrypted key; FTLLM_SSL_KEYFILE_PASSWORD hides it from the process list.",
             show_default=False,
             rich_help_panel=TLS_PANEL,
         ),
@@ -82,9 +80,7 @@ def tls_options(
 
 
 def _password(given: str | None) -> str | None:
-    if given is None:
-        return os.environ.get(PASSWORD_VARIABLE) or None
-    if not given.startswith("@"):
+    if given is None or not given.startswith("@"):
         return given
     try:
         return Path(given[1:]).read_text(encoding="utf-8").rstrip("\r\n")

@@ -31,11 +31,11 @@ Options = TypeVar("Options", LoadOptions, RequestLimits, ServerSettings)
 
 LOAD_FIELDS: Final = frozenset(each.name for each in fields(LoadOptions))
 LIMIT_FIELDS: Final = frozenset({"queue_timeout", "request_timeout"})
-# The others are of connections, which Ray's proxy has.
+# The others are of connections, which Ray's proxy has, and of the log, which is Ray's.
 SERVER_FIELDS: Final = frozenset(
     each.name
     for each in fields(ServerSettings)
-    if each.name not in ("host", "port", "tls", "limits")
+    if each.name not in ("host", "port", "tls", "limits", "log_level", "log_format")
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 
 from ftllm.deploy.asgi_exchange import AsgiExchange, HttpHead, HttpRequest
 from ftllm.errors import EngineStoppedError
@@ -39,9 +39,13 @@ class EngineReplica:
         if problem is not None:
             raise EngineStoppedError(problem)
 
-    def __del__(self) -> None:
-        """Ray Serve calls this when the replica's last request is answered."""
-        services = getattr(self, "_services", None)
-        if services is not None:
-            services.model.engine.shutdown()
-            services.close()
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Ray Serve calls this when the replica's last request is answered, and awaits what it
+        gives; Python calls it again, for nothing."""
+        services = self.__dict__.pop("_services", None)
+        return None if services is None else _close(services)
+
+
+async def _close(services: Services) -> None:
+    await services.close()
+    services.model.engine.shutdown()

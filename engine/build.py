@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftllm import _core
-from ftllm.engine.checkpoints.checkpoint import Checkpoint
+from ftllm.engine.checkpoints.checkpoint import Checkpoint, source_bytes
 from ftllm.engine.config import ModelConfig, parse_config
 from ftllm.engine.executor import CoreExecutor
 from ftllm.engine.graph import Graph
@@ -22,7 +22,7 @@ from ftllm.engine.weight_outline import WeightOutline
 from ftllm.engine.weights import WeightLoader, weight_format
 from ftllm.errors import FtllmError, OptionError, UnsupportedModelError
 
-ARENA_CHUNK_BYTES = 256 << 20  # what an arena reserves at a time, at least
+_ARENA_CHUNK_BYTES = 256 << 20  # csrc/base/arena.cc: what an arena reserves at a time, at least
 KV_DTYPES = ("auto", "float32", "float16", "bfloat16", "int8")
 
 
@@ -173,21 +173,17 @@ def _check_memory(
     if refused:
         layers = [(config.num_kv_heads, config.head_dim)] * config.num_layers
     need = MemoryNeed(
-        weights=_source_bytes(checkpoint) if refused else outline.packed_bytes,
+        weights=source_bytes(checkpoint) if refused else outline.packed_bytes,
         kv_cache=least_kv_bytes(
             _kv_demand(options, config.max_model_len),
             block_bytes=_core.kv_bytes_per_block(kv_type=_kv_dtype(options), layers=layers),
             block_size=_core.KV_BLOCK_SIZE,
         ),
-        reserved=outline.address_space + refused * ARENA_CHUNK_BYTES,
+        reserved=outline.address_space + refused * _ARENA_CHUNK_BYTES,
         refused=refused,
     )
     del graph, outline  # which take address space themselves
     check_memory(need, free=free_memory(), space=free_address_space())
-
-
-def _source_bytes(checkpoint: Checkpoint) -> int:
-    return sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
 
 
 def _kv_dtype(options: BuildOptions) -> str:

@@ -42,3 +42,14 @@ class TensorNames:
             return canonical
         number = "" if layer is None else layer.group(1)
         return f"{translated.replace('{i}', number)}.{kind}"
+
+
+def stacked_name(name: str) -> str:
+    """Canonical, of the tensor that has all experts of `name`, in which "{e}" is an expert's
+    number."""
+    return name.replace("{e}.", "") + ".weight"
+
+
+def expert_name(name: str, expert: int) -> str:
+    """The same of the tensor that has one expert."""
+    return name.replace("{e}", str(expert)) + ".weight"

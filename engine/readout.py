@@ -16,15 +16,12 @@ class Readout:
 
     def __init__(self, plan: StepPlan, result: StepResult) -> None:
         rows = len(plan.output_rows)
-        arrays = (
-            *(result.token_ids, result.logprobs, result.ranks),
-            *(result.top_ids, result.top_logprobs),
-        )
-        if any(len(array) != rows for array in arrays):
-            lengths = ", ".join(str(len(array)) for array in arrays)
+        names = ("token_ids", "logprobs", "ranks", "top_ids", "top_logprobs")
+        lengths = [len(getattr(result, name)) for name in names]
+        if any(length != rows for length in lengths):
             raise ValueError(
-                f"The executor returned {lengths} rows (token_ids, logprobs, ranks,"
-                f" top_ids, top_logprobs) for a plan with {rows} output rows."
+                f"The executor returned {', '.join(map(str, lengths))} rows ({', '.join(names)})"
+                f" for a plan with {rows} output rows."
             )
         if len(result.hidden) != len(plan.pooled_rows):
             raise ValueError(

@@ -74,7 +74,7 @@ class Sequence:
     @property
     def decodes(self) -> bool:
         """One token is left to compute, and the next is sampled behind it."""
-        return len(self.tokens) - self.num_computed == 1 and self.pooler is None
+        return self.pooler is None and self.pending == 1
 
     def targets(self, rows: int) -> int:
         """How many of its next `rows` rows give a prompt token's log-probability."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ftllm import _core
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
-from ftllm.engine.names import TensorNames
+from ftllm.engine.names import TensorNames, expert_name, stacked_name
 from ftllm.engine.weights import packed_format, weight_format
 
 
@@ -47,9 +47,9 @@ class WeightOutline:
 
     def experts(self, name: str, experts: int, rows: int, columns: int) -> _core.Weight:
         if name not in self._matrices:
-            source = self._names(name.replace("{e}.", "") + ".weight")
+            source = self._names(stacked_name(name))
             if source not in self._present:
-                source = self._names(name.replace("{e}", "0") + ".weight")
+                source = self._names(expert_name(name, 0))
             _, stored = self._checkpoint.layout(source)
             self._matrices[name] = self._weight(stored, "linear", experts, rows, columns)
         return self._matrices[name]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ftllm import _core
 from ftllm.engine.checkpoints.checkpoint import Checkpoint
 from ftllm.engine.checkpoints.tensor import TensorData
-from ftllm.engine.names import TensorNames
+from ftllm.engine.names import TensorNames, expert_name, stacked_name
 from ftllm.engine.pack_cache import PackCache
 from ftllm.errors import CheckpointError, OptionError
 
@@ -173,10 +173,10 @@ class WeightLoader:
         known = self._matrices.get(name)
         if known is not None:
             return known
-        sources = [self._names(name.replace("{e}.", "") + ".weight")]
+        sources = [self._names(stacked_name(name))]
         stacked = sources[0] in self._present
         if not stacked:
-            sources = [self._names(name.replace("{e}", str(e)) + ".weight") for e in range(experts)]
+            sources = [self._names(expert_name(name, e)) for e in range(experts)]
         weight = self._find(name, sources, experts, rows, columns)
         if weight is None:
             start = time.monotonic()

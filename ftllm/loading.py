@@ -14,6 +14,7 @@ from ftllm.engine.checkpoints import (
     open_checkpoint,
     read_config,
     read_generation_config,
+    source_bytes,
 )
 from ftllm.engine.engine import Engine
 from ftllm.engine.engine_config import EngineConfig
@@ -116,7 +117,7 @@ def load_model(options: LoadOptions, *, progress: Progress) -> LoadedModel:
         )
     checkpoint = open_checkpoint(files.path)
     try:
-        total = sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())
+        total = source_bytes(checkpoint)
         # A vocabulary takes one core as long as the weights of a small model take all of them.
         with (
             ThreadPoolExecutor(1, thread_name_prefix="tokenizer") as reader,

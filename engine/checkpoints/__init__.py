@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftllm.engine.checkpoints.checkpoint import Checkpoint
+from ftllm.engine.checkpoints.checkpoint import Checkpoint, source_bytes
 from ftllm.engine.checkpoints.converted import ConvertedCheckpoint
 from ftllm.engine.checkpoints.gguf import GgufCheckpoint, split_parts
 from ftllm.engine.checkpoints.hf_config import read_config, read_generation_config
@@ -23,6 +23,7 @@ __all__ = [
     "open_checkpoint",
     "read_config",
     "read_generation_config",
+    "source_bytes",
 ]
 
 

@@ -58,3 +58,8 @@ class Checkpoint(Protocol):
 
     def close(self) -> None:
         """Unmap the files. Views that are still held keep their file mapped. Idempotent."""
+
+
+def source_bytes(checkpoint: Checkpoint) -> int:
+    """Of all its tensors. Raises as `tensor_bytes` does."""
+    return sum(checkpoint.tensor_bytes(name) for name in checkpoint.names())

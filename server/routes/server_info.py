@@ -42,5 +42,7 @@ def _settings(settings: ServerSettings) -> dict[str, object]:
     body = asdict(settings)
     del body["api_keys"], body["admin_api_keys"], body["metrics_keys"]
     body["api_key_files"] = [str(path) for path in settings.api_key_files]
+    if settings.response_store is not None:
+        body["response_store"] = str(settings.response_store)
     body["tls"] = settings.tls is not None
     return body

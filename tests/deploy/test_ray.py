@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 from conversations import Workload, converse
-from openai import OpenAI
 from running_ray import RunningRay, has_ray
 from steady_load import SteadyLoad
+
+from .answers import check_answers
 
 MODEL = "smollm2-135m"
 ROUND_ROBIN = "ray.serve.experimental.round_robin_router.RoundRobinRouter"
@@ -62,22 +63,7 @@ def counted(url: str, name: str) -> float:
 
 
 def test_answers_and_streams(ray: RunningRay) -> None:
-    url = ray.url_of("prefix")
-    client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=120)
-    whole = client.completions.create(model=MODEL, prompt="The sea is", max_tokens=5)
-    assert whole.usage is not None
-    assert whole.usage.completion_tokens == 5
-    chunks = list(
-        client.chat.completions.create(
-            model=MODEL,
-            messages=[{"role": "user", "content": "Hi"}],
-            max_tokens=5,
-            stream=True,
-            extra_body={"ignore_eos": True},
-        )
-    )
-    assert len(chunks) >= 5
-    assert chunks[-1].choices[0].finish_reason == "length"
+    check_answers(ray.url_of("prefix"), model=MODEL)
 
 
 def test_errors_and_headers_are_the_servers(ray: RunningRay) -> None:

@@ -20,6 +20,8 @@ from running_router import PROGRAMS, RunningRouter, free_port, router_command
 from running_server import RunningServer
 from steady_load import SteadyLoad
 
+from .answers import check_answers
+
 MODEL = "smollm2-135m"
 # A cache for a bit more than half of the conversations, so that no replica can hold them all.
 OPTIONS = ("--threads", "1", "--tokens", "2048", "--max_model_len", "1024", "--max_batch", "8")
@@ -81,20 +83,7 @@ def test_discovery_load_and_answers(program: str, replicas: list[str], tmp_path:
             assert [worker["load"] for worker in loads] == [0, 0]  # -1 = not told
         client = OpenAI(base_url=f"{router.url}/v1", api_key="none", max_retries=0, timeout=120)
         assert [model.id for model in client.models.list()] == [MODEL]
-        whole = client.completions.create(model=MODEL, prompt="The sea is", max_tokens=5)
-        assert whole.usage is not None
-        assert whole.usage.completion_tokens == 5
-        chunks = list(
-            client.chat.completions.create(
-                model=MODEL,
-                messages=[{"role": "user", "content": "Hi"}],
-                max_tokens=5,
-                stream=True,
-                extra_body={"ignore_eos": True},
-            )
-        )
-        assert len(chunks) >= 5
-        assert chunks[-1].choices[0].finish_reason == "length"
+        check_answers(router.url, model=MODEL)
 
 
 def test_cache_aware_routing_finds_more_prefixes(

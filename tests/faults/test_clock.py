@@ -13,7 +13,7 @@ from .faulty import StartServer
 
 DAY = 86_400.0
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cli", "engine", "ftllm", "server", "sources", "text", "tool_parsers")
+PACKAGES = ("cli", "engine", "ftllm", "server", "sources", "text", "tool_parsers", "deploy")
 
 # Where the time of day is meant: what is told to clients, and the age of files on a disk.
 TIME_OF_DAY = {

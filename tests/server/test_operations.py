@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 import pytest
@@ -117,6 +118,13 @@ def test_server_info(api: Api) -> None:
     assert body["summary"] == ["model    tiny/model: scripted"]
     assert body["engine"]["kv_blocks"] == 100
     assert body["settings"]["max_choices"] == 256
+    assert body["settings"]["response_store"] is None
+
+
+def test_server_info_tells_where_responses_are_kept(model: FakeModel, tmp_path: Path) -> None:
+    file = tmp_path / "responses.db"
+    api = Api(create_app(model, ServerSettings(response_store=file)))
+    assert api.get("/server_info").json()["settings"]["response_store"] == str(file)
 
 
 def test_the_prefix_cache_is_reset(api: Api, engine: FakeEngine) -> None:
