@@ -51,7 +51,8 @@ class OtelTracer:
         url = None if endpoint is None else traces_url(endpoint)
         # Its own provider: the process's global one is left to whoever embeds this app.
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
+        self._exporter = OTLPSpanExporter(endpoint=url)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer(NAME, version(NAME))
         self._model_name = model_name
 
@@ -78,10 +79,13 @@ class OtelTracer:
         return OtelRequestSpan(span, self._tracer, scope)
 
     def close(self, *, patience: float) -> None:
-        """A collector that is away would hold up the SDK's own way out for half a minute."""
+        """A collector that is away would hold up the SDK's own way out for half a minute: after
+        `patience` seconds it tries no more."""
         thread = threading.Thread(target=self._provider.shutdown, name="otel-close", daemon=True)
         thread.start()
         thread.join(patience)
+        if thread.is_alive():
+            self._exporter.shutdown()
 
 
 class OtelRequestSpan:

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -255,6 +256,10 @@ def test_a_collector_that_is_away_costs_no_answer(
         closing = time.monotonic()
     assert time.monotonic() - closing < 25, "the SDK's own patience is longer"
     assert began < closing
+    for thread in threading.enumerate():
+        if thread.name == "otel-close":
+            thread.join(1)
+            assert not thread.is_alive(), "it goes on trying"
 
 
 def test_off_imports_nothing() -> None:
