@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.propagate import extract
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -51,7 +51,7 @@ class OtelTracer:
         url = None if endpoint is None else traces_url(endpoint)
         # Its own provider: the process's global one is left to whoever embeds this app.
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-        self._exporter = OTLPSpanExporter(endpoint=url)
+        self._exporter: SpanExporter = OTLPSpanExporter(endpoint=url)
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer(NAME, version(NAME))
         self._model_name = model_name
